@@ -1,0 +1,51 @@
+"""Structured logs: one JSON object a line with ECS field names, or plain lines for a person."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+#: Elastic Common Schema names for what structlog calls otherwise.
+_ECS = {"timestamp": "@timestamp", "level": "log.level", "event": "message", "logger": "log.logger"}
+
+
+def _to_ecs(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {_ECS.get(key, key): value for key, value in event.items()}
+
+
+def _named(logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.setdefault("logger", "penstock")
+    return event
+
+
+def configure(level: str = "warning", stream: TextIO | None = None, *, json: bool = True) -> None:
+    """Send log lines of `level` and above to `stream` (stderr), as JSON or as plain text."""
+    out = stream or sys.stderr
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _named,
+        structlog.processors.format_exc_info,
+    ]
+    render: list[Any] = (
+        [_to_ecs, structlog.processors.JSONRenderer()]
+        if json
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
+    )
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=level.upper(), stream=out, force=True, format="%(name)s: %(message)s")
+
+
+def get_logger(name: str) -> Any:
+    """A logger whose lines carry `name`; bind further fields with `.bind(key=value)`."""
+    return structlog.get_logger().bind(logger=name)

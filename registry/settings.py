@@ -1,0 +1,145 @@
+"""Every setting of penstock in one table, read from the environment.
+
+A flag of a command comes before the environment, which comes before the default. Settings that
+Nomad, Consul, Vault and S3 clients already name keep those names and are read by those clients.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from registry.errors import ConfigError
+
+
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _non_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError("must be 0 or more")
+    return number
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError("must be one of 1, true, yes, 0, false, no")
+    return words[text.lower()]
+
+
+def _level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("must be one of debug, info, warning, error")
+    return text.lower()
+
+
+def _environment_name(text: str) -> str:
+    parts = text.split("/")
+    if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in parts):
+        raise ValueError("must be words of letters, digits, - and _, joined by /")
+    return text
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid{os.getuid()}"
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: the attribute's name, how text becomes a value, its default, what it means."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Callable[[], Any]
+    doc: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"PENSTOCK_{self.name.upper()}"
+
+
+def _row(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Setting:
+    return Setting(name, parse, default if callable(default) else lambda: default, doc)
+
+
+TABLE: tuple[Setting, ...] = (
+    # the registry
+    _row("store", str, "var/store", "artifact store: a folder, or s3://bucket/prefix"),
+    _row(
+        "environment",
+        _environment_name,
+        lambda: f"dev/{_user()}",
+        "root inside the store: dev/<you>, staging, prod",
+    ),
+    _row("var", Path, lambda: Path("var"), "folder of this machine: heads, jobs, caches"),
+    _row("log_level", _level, "warning", "debug, info, warning or error"),
+    # the pipeline
+    _row("workers", _positive_int, 64, "steps of a pipeline that may wait on jobs at once"),
+    _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
+    _row("retries", _positive_int, 3, "attempts for one step within a run"),
+    # the local runner
+    # serving
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of this process, and where each came from (attributes: see `TABLE`)."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None, **flags: Any) -> Settings:
+        """Read `TABLE` from `flags` (None means not given), then `env`, then the defaults.
+
+        Raises:
+            ConfigError: a value cannot be used; names the variable and what it accepts.
+        """
+        source = os.environ if env is None else env
+        found = {row.name: _resolve(row, source, flags.get(row.name)) for row in TABLE}
+        return cls(
+            {name: value for name, (value, _) in found.items()},
+            {name: origin for name, (_, origin) in found.items()},
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["values"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def origin(self, name: str) -> str:
+        """Where the value of `name` came from: "flag", "environment NAME" or "default"."""
+        return self.origins[name]
+
+
+def _resolve(row: Setting, env: Mapping[str, str], flag: Any) -> tuple[Any, str]:
+    if flag is not None:
+        return _parse(row, str(flag), f"flag --{row.name.replace('_', '-')}"), "flag"
+    if env.get(row.variable):
+        return _parse(row, env[row.variable], row.variable), f"environment {row.variable}"
+    return row.default(), "default"
+
+
+def _parse(row: Setting, text: str, where: str) -> Any:
+    try:
+        return row.parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} has the value {text!r}", str(error), row.doc) from None

@@ -1,0 +1,1 @@
+"""A team's own code: one folder for each use case."""
