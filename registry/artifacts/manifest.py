@@ -1,0 +1,160 @@
+"""The manifest: the frozen record whose creation commits an artifact.
+
+Two digests: `content` covers the files alone (what reproducing an artifact compares), `version`
+covers the whole manifest, timings and producer included, and stands inside it, so that an edit
+by hand is found at the next reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from registry.artifacts.canonical import digest
+from registry.artifacts.key import Recipe
+from registry.artifacts.records import decode_record
+from registry.errors import BadData, Corrupt
+
+FORMAT = 1
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of an artifact: path below the artifact's folder, bytes, hex sha256."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An artifact as others name it: where its manifest lies, and the digests it must have."""
+
+    path: str
+    key: str
+    content: str
+    version: str
+
+
+class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who made it: run, attempt, writer, machine, code."""
+
+    run: str
+    attempt: int
+    writer: str
+    host: str
+    commit: str
+    dirty: bool
+    lock: str
+    python: str
+    runner: str = ""
+    allocation: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An artifact: what it was made from, what it consists of, who made it and at what cost.
+
+    `parameters`, `inputs`, `externals`, `date` and `epoch` are those of the recipe. `references`
+    adds the content digest of each input. `resources` holds what was asked and used (cpus,
+    memory_mb, peak_rss_mb, cpu_s, wall_s), `timings` the Unix times `started` and `finished`.
+    """
+
+    key: str
+    family: str
+    name: str
+    step_version: int
+    parameters: dict[str, Any]
+    inputs: dict[str, Any]
+    references: list[Reference]
+    externals: dict[str, str]
+    date: str | None
+    epoch: int
+    data: str
+    files: list[File]
+    content: str
+    metrics: dict[str, float]
+    producer: Producer
+    resources: dict[str, float]
+    timings: dict[str, float]
+    seed: int | None = None
+    rows: int | None = None
+    signature: dict[str, Any] | None = None
+    format: int = FORMAT
+    version: str = ""
+
+    def sealed(self) -> Manifest:
+        """The same manifest with `version` computed over everything else."""
+        return msgspec.structs.replace(self, version=_seal(self))
+
+    def reference(self, path: str) -> Reference:
+        """How others name this artifact, whose manifest lies at `path`."""
+        return Reference(path, self.key, self.content, self.version)
+
+    def recipe(self) -> Recipe:
+        """The recipe that this manifest records."""
+        return Recipe(
+            family=self.family,
+            name=self.name,
+            version=self.step_version,
+            parameters=self.parameters,
+            inputs={role: _keys(value) for role, value in self.inputs.items()},
+            externals=self.externals,
+            date=self.date,
+            epoch=self.epoch,
+        )
+
+
+def _keys(value: Any) -> str | tuple[str, ...]:
+    return value if isinstance(value, str) else tuple(value)
+
+
+def _seal(manifest: Manifest) -> str:
+    fields: dict[str, Any] = msgspec.to_builtins(manifest)
+    return digest("penstock.manifest.v1", {k: v for k, v in fields.items() if k != "version"})
+
+
+def content_digest(files: list[File]) -> str:
+    """The digest of an artifact's files, whatever their order."""
+    listed = sorted([file.path, file.size, file.sha256] for file in files)
+    return digest("penstock.content.v1", listed)
+
+
+def decode(data: bytes, where: str, key: str | None = None) -> Manifest:
+    """Read and verify a manifest stored at `where`, which must be that of `key` if given.
+
+    Raises:
+        Corrupt: it was changed after it was committed, or is not the manifest of `key`.
+        BadData: it is not a manifest at all, or of a newer format.
+    """
+    manifest = _parse(data, where)
+    if manifest.version != _seal(manifest) or manifest.content != content_digest(manifest.files):
+        raise Corrupt(
+            f"the manifest {where} was changed after it was committed",
+            "its digest does not fit its content",
+            "Restore the object from a backup, or retract the artifact so that it is made again.",
+        )
+    if key is not None and manifest.key != key or manifest.recipe().key != manifest.key:
+        raise Corrupt(
+            f"the manifest {where} belongs to another recipe",
+            f"it names the key {manifest.key[:16]}",
+            "Restore the object from a backup, or retract the artifact so that it is made again.",
+        )
+    return manifest
+
+
+def _parse(data: bytes, where: str) -> Manifest:
+    manifest = decode_record(data, Manifest, where, "manifest")
+    if manifest.format != FORMAT:
+        raise BadData(
+            f"{where} has the manifest format {manifest.format}",
+            f"this penstock reads format {FORMAT}",
+            "Use the version of penstock that wrote it, or a newer one.",
+        )
+    return manifest
+
+
+def metrics_of(values: Mapping[str, float]) -> dict[str, float]:
+    """`values` as finite floats; an infinite or missing metric is left out."""
+    finite = float("inf")
+    return {name: float(v) for name, v in values.items() if -finite < float(v) < finite}

@@ -1,0 +1,70 @@
+"""Where artifacts lie: a folder, an S3 bucket, or memory, behind one protocol.
+
+A store never overwrites and never renames. `create` is atomic and create-if-absent: exactly one
+of several racing writers succeeds. The contract suite `tests/contracts/test_store.py` runs over
+all implementations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry.artifacts.store.protocol import AlreadyExists, Store
+from registry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from registry.settings import Settings
+
+__all__ = ["AlreadyExists", "Store", "open_environment", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """The store at `url`: a path, `file://…`, `s3://bucket/prefix` or `memory://name`.
+
+    Raises:
+        ConfigError: no such kind of store.
+        Refused: the server ignores conditional writes (S3 stores are probed here).
+        StoreError: the server cannot be reached or refuses the credentials.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme == "file":
+        return _local(rest if separator else url)
+    if scheme == "s3":
+        return _s3(rest)
+    if scheme == "memory":
+        return _memory(rest)
+    raise ConfigError(
+        f"the store {url!r} cannot be used",
+        f"there is no kind of store called {scheme!r}",
+        "Set PENSTOCK_STORE to a folder or to s3://bucket/prefix.",
+    )
+
+
+def open_environment(settings: Settings) -> Store:
+    """The root of the environment that `settings` name, inside their store."""
+    return open_store(settings.store).under(settings.environment)
+
+
+def _local(path: str) -> Store:
+    from registry.artifacts.store.local import LocalStore
+
+    return LocalStore(Path(path).expanduser().absolute())
+
+
+def _s3(rest: str) -> Store:
+    from registry.artifacts.store.objects import open_bucket
+    from registry.artifacts.store.probe import require_conditional_create
+
+    bucket, _, prefix = rest.partition("/")
+    if not bucket:
+        raise ConfigError("the store s3:// names no bucket", "", "Use s3://bucket/prefix.")
+    store = open_bucket(bucket)
+    require_conditional_create(store.under(prefix) if prefix.strip("/") else store)
+    return store.under(prefix) if prefix.strip("/") else store
+
+
+def _memory(name: str) -> Store:
+    from registry.artifacts.store.memory import named_memory
+
+    return named_memory(name)

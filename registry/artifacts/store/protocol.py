@@ -1,0 +1,67 @@
+"""The contract of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from registry.errors import StoreError, UsageError
+
+
+class AlreadyExists(StoreError):
+    """An object of this key is there already; nothing was written.
+
+    The object may be the caller's own, written by a request whose reply was lost: read it back
+    and compare before calling it somebody else's (`registry.artifacts.store.once`).
+    """
+
+    kind = "already-exists"
+
+
+class Store(Protocol):
+    """Objects under keys such as `manifests/model/flights/….json`.
+
+    Every method may raise StoreError when the store cannot be reached, and every writing one
+    StoreUnwritable when it refuses writes.
+    """
+
+    @property
+    def url(self) -> str:
+        """The address from which `open_store` opens this same place again."""
+
+    def under(self, prefix: str) -> Store:
+        """The same store seen from below `prefix`."""
+
+    def create(self, key: str, data: bytes) -> None:
+        """Store `data` durably under `key`, all or nothing. Raises AlreadyExists."""
+
+    def create_from(self, key: str, path: Path) -> None:
+        """Store the file at `path` durably under `key`. Raises AlreadyExists."""
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes. Raises NotFound."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Write the object to the new file `path` in bounded memory. Raises NotFound."""
+
+    def size(self, key: str) -> int:
+        """The object's size in bytes. Raises NotFound."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys that start with `prefix` (a whole folder: it ends in `/`), sorted."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies as a file of this machine, if the store keeps files."""
+
+
+def check_object_key(key: str) -> str:
+    """`key`, if it stays inside the store.
+
+    Raises:
+        UsageError: it is empty, absolute, or climbs out with `..`.
+    """
+    parts = key.split("/")
+    if not key or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+        raise UsageError(f"{key!r} is not a key of a store", "it must be a plain relative path")
+    return key
