@@ -1,0 +1,70 @@
+"""The seam between a model's library and everything that asks it for numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from registry.errors import BadData
+from registry.models.golden import check_golden
+
+if TYPE_CHECKING:
+    from registry.models.bundle import Bundle
+    from registry.models.signature import Matrix
+
+
+class Predictor(Protocol):
+    """A loaded model. Calls are safe from several threads; `close` is not, while one runs."""
+
+    def predict(self, matrix: Matrix) -> Matrix:
+        """Outputs of shape (rows, outputs) for inputs of shape (rows, inputs), both float64.
+
+        A row's outputs do not depend on the rows beside it. Raises BadData for another shape.
+        """
+
+    def close(self) -> None:
+        """Free native memory. Closing twice is fine; predicting afterwards is not."""
+
+
+def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
+    """Load the model of `bundle`, to predict on up to `threads` threads.
+
+    The file's digest is verified first, which is what protects the native parser. Each flavor's
+    library is imported only when one of its models is opened.
+
+    Raises:
+        NotFound, Corrupt: see `Bundle.model_bytes`.
+        BadData: the library refuses the file, or its shape is not that of the signature.
+    """
+    model = bundle.model_bytes()
+    predictor: Predictor
+    features = len(bundle.signature.inputs)
+    if bundle.flavor == "lightgbm":
+        from registry.models.lightgbm import LightGBMPredictor
+
+        predictor = LightGBMPredictor(model, threads)
+        found = (predictor.features, predictor.outputs)
+    else:
+        from registry.models.catboost import CatBoostPredictor
+
+        predictor = CatBoostPredictor(model, bundle.header.model.link, threads)
+        found = (predictor.features, predictor.outputs)
+    if found != (features, len(bundle.signature.outputs)):
+        predictor.close()
+        raise BadData(
+            f"{bundle.model_path} does not fit its signature",
+            f"it has {found[0]} inputs and {found[1]} outputs, the signature "
+            f"{features} and {len(bundle.signature.outputs)}",
+            "Write the bundle again.",
+        )
+    return predictor
+
+
+def open_checked(bundle: Bundle, threads: int = 1) -> Predictor:
+    """`open_predictor`, then the golden rows. Raises GoldenMismatch when they differ."""
+    predictor = open_predictor(bundle, threads)
+    try:
+        check_golden(predictor, bundle.signature, bundle.golden)
+    except BaseException:
+        predictor.close()
+        raise
+    return predictor
