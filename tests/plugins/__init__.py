@@ -1,0 +1,1 @@
+"""What every test may use: isolation, leak checks, campaigns. Loaded by `tests/conftest.py`."""

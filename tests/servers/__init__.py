@@ -1,0 +1,1 @@
+"""Real servers for the integration tests: found, built once, started and stopped."""
