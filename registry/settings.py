@@ -6,7 +6,6 @@ Nomad, Consul, Vault and S3 clients already name keep those names and are read b
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ConfigError
+from registry.identity import checked_identity, identity, user
 
 
 def _positive_int(text: str) -> int:
@@ -50,14 +50,6 @@ def _environment_name(text: str) -> str:
     return text
 
 
-def _user() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = f"uid{os.getuid()}"
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-
-
 @dataclass(frozen=True)
 class Setting:
     """One row: the attribute's name, how text becomes a value, its default, what it means."""
@@ -84,16 +76,21 @@ TABLE: tuple[Setting, ...] = (
     _row(
         "environment",
         _environment_name,
-        lambda: f"dev/{_user()}",
+        lambda: f"dev/{user()}",
         "root inside the store: dev/<you>, staging, prod",
     ),
     _row("var", Path, lambda: Path("var"), "folder of this machine: heads, jobs, caches"),
     _row("log_level", _level, "warning", "debug, info, warning or error"),
+    _row("who", checked_identity, identity, "who acts: the name that decisions and runs carry"),
     # the pipeline
     _row("workers", _positive_int, 64, "steps of a pipeline that may wait on jobs at once"),
     _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
     _row("retries", _positive_int, 3, "attempts for one step within a run"),
     # the local runner
+    _row("local_cpus", _positive_int, None, "processors for all jobs; default: the machine's"),
+    _row("local_memory_mb", _positive_int, None, "MiB for all jobs; default: the machine's"),
+    _row("local_log_mb", _positive_int, 64, "MiB that the log of one job may have"),
+    _row("local_grace", _non_negative, 5.0, "seconds a job has to end when stopped"),
     # serving
 )
 
