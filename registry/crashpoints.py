@@ -25,6 +25,10 @@ POINTS: tuple[str, ...] = (
     "publish.before_decision",
     "publish.after_decision",
     "publish.after_head",
+    "runner.before_spawn",
+    "runner.after_spawn",
+    "shim.before_exit_file",
+    "shim.after_exit_file",
     "store.before_link",
     "store.after_link",
 )
