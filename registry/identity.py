@@ -5,6 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from registry.settings import Settings
 
 
 def user() -> str:
@@ -16,9 +20,10 @@ def user() -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
-def identity() -> str:
-    """`user@host`: a claim, not a proof. Where there are tokens, they say who."""
-    return f"{user()}@{socket.gethostname().split('.')[0]}"
+def who_am_i(settings: Settings | None = None) -> str:
+    """PENSTOCK_WHO, or `user@host`: a claim, not a proof. Where there are tokens, they say who."""
+    named = settings.who if settings else None
+    return str(named) if named else f"{user()}@{socket.gethostname().partition('.')[0]}"
 
 
 def checked_identity(text: str) -> str:

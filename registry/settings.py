@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import ConfigError
-from registry.identity import checked_identity, identity, user
+from registry.identity import checked_identity, user
 
 
 def _positive_int(text: str) -> int:
@@ -81,7 +81,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     _row("var", Path, lambda: Path("var"), "folder of this machine: heads, jobs, caches"),
     _row("log_level", _level, "warning", "debug, info, warning or error"),
-    _row("who", checked_identity, identity, "who acts: the name that decisions and runs carry"),
+    _row("who", checked_identity, None, "who acts, in decisions and runs; default: user@host"),
     # the pipeline
     _row("workers", _positive_int, 64, "steps of a pipeline that may wait on jobs at once"),
     _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
