@@ -26,8 +26,8 @@ from registry.artifacts.manifest import (
     metrics_of,
 )
 from registry.artifacts.records import encode_record
-from registry.artifacts.store.once import create_once, write_id
-from registry.artifacts.store.protocol import AlreadyExists, Store
+from registry.artifacts.store.once import create_file_once, create_once, write_id
+from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
 from registry.errors import Temporary
 
@@ -94,10 +94,7 @@ def _upload(store: Store, prefix: str, folder: Path, files: list[File]) -> None:
     for number, file in enumerate(files):
         if number:
             crashpoint("commit.between_files")
-        try:
-            store.create_from(prefix + file.path, folder / file.path)
-        except AlreadyExists:
-            pass  # Ours: the prefix belongs to this writer. A lost reply; verified afterwards.
+        create_file_once(store, prefix + file.path, folder / file.path)
 
 
 def _check_deadline(attempt: Attempt, now: float) -> None:
@@ -135,8 +132,8 @@ def _manifest(
         content=content_digest(files),
         metrics=metrics_of(output.metrics),
         producer=producer,
-        resources=dict(output.resources),
-        timings=dict(output.timings),
+        resources=metrics_of(output.resources),
+        timings=metrics_of(output.timings),
         seed=seed if isinstance(seed, int) else None,
         rows=output.rows,
         signature=output.signature,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 
 from registry.artifacts.manifest import File
-from registry.artifacts.store.protocol import Store
-from registry.errors import BadData, Corrupt
+from registry.artifacts.store.protocol import Store, is_object_key
+from registry.errors import BadData, Corrupt, StoreUnwritable
 
 
 def digest_file(path: Path) -> str:
@@ -24,11 +25,13 @@ def list_files(folder: Path) -> list[File]:
         BadData: the folder is empty, or holds something that is no plain file.
     """
     found = sorted(path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-    odd = [path for path in found if path.is_symlink() or not path.is_file()]
+    odd = [path for path in found if not _is_plain(path, folder)]
     if odd or not found:
         raise BadData(
             f"the output of the step cannot be committed: {folder}",
-            f"{odd[0].name} is not a plain file" if odd else "the step wrote no file",
+            f"{odd[0].name!r} is not a plain file with a plain name"
+            if odd
+            else "the step wrote no file",
             "Make the step write plain files into its output folder.",
         )
     return [
@@ -37,11 +40,25 @@ def list_files(folder: Path) -> list[File]:
     ]
 
 
+def _is_plain(path: Path, folder: Path) -> bool:
+    named = is_object_key(path.relative_to(folder).as_posix())
+    return named and path.is_file() and not path.is_symlink()
+
+
+def is_intact(path: Path, expected: File) -> bool:
+    """Whether the file at `path` has the size and digest of `expected`."""
+    return (
+        path.is_file()
+        and path.stat().st_size == expected.size
+        and digest_file(path) == expected.sha256
+    )
+
+
 def verify_file(path: Path, expected: File, where: str) -> None:
     """Raise Corrupt unless the file at `path` has the size and digest of `expected`."""
-    size = path.stat().st_size if path.is_file() else None
-    if size == expected.size and digest_file(path) == expected.sha256:
+    if is_intact(path, expected):
         return
+    size = path.stat().st_size if path.is_file() else None
     found = "it is missing" if size is None else f"{size} bytes where {expected.size} are promised"
     raise Corrupt(
         f"{where}{expected.path} is damaged",
@@ -56,7 +73,14 @@ def verify_stored(store: Store, prefix: str, expected: File) -> None:
     if local is not None:
         verify_file(local, expected, prefix)
         return
-    with tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder:
-        copy = Path(folder) / "object"
-        store.download(prefix + expected.path, copy)
-        verify_file(copy, expected, prefix)
+    try:
+        with tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder:
+            copy = Path(folder) / "object"
+            store.download(prefix + expected.path, copy)
+            verify_file(copy, expected, prefix)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"{prefix}{expected.path} could not be read back",
+            f"{tempfile.gettempdir()}: {os.strerror(error.errno or 0)}",
+            "Free some space there, or set TMPDIR to a folder that has it, then run again.",
+        ) from error

@@ -67,4 +67,6 @@ def _s3(rest: str) -> Store:
 def _memory(name: str) -> Store:
     from registry.artifacts.store.memory import named_memory
 
-    return named_memory(name)
+    label, _, prefix = name.partition("/")
+    store = named_memory(label)
+    return store.under(prefix) if prefix.strip("/") else store

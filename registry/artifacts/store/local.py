@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key
+from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key, check_prefix
 from registry.crashpoints import crashpoint
 from registry.errors import NotFound, StoreError, StoreUnwritable
 
@@ -56,12 +56,9 @@ class LocalStore:
             return self._path(key).stat().st_size
 
     def list(self, prefix: str) -> Iterator[str]:
-        base = self._root / prefix.strip("/") if prefix.strip("/") else self._root
-        for folder, folders, names in os.walk(base):
-            folders[:] = sorted(name for name in folders if name != _TEMPORARY)
-            relative = os.path.relpath(folder, self._root)
-            for name in sorted(names):
-                yield name if relative == "." else f"{relative}/{name}"
+        with _reading(prefix):
+            found = sorted(_walk(self._root, check_prefix(prefix)))
+        yield from found
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -71,9 +68,9 @@ class LocalStore:
 
     def _create(self, key: str, fill: Callable[[int], None]) -> None:
         target = self._path(key)
-        if target.exists():
-            raise AlreadyExists(f"{key} exists already")
         with _writing(self._root, key):
+            if target.exists():
+                raise _already_exists(target, key)
             _make_folder(target.parent)
             _make_folder(self._temporary)
             self._link(target, fill, key)
@@ -89,10 +86,30 @@ class LocalStore:
             _sync_folder(target.parent)
             crashpoint("store.after_link")
         except FileExistsError:
-            raise AlreadyExists(f"{key} exists already") from None
+            raise _already_exists(target, key) from None
         finally:
             os.close(descriptor)
             os.unlink(name)
+
+
+def _already_exists(target: Path, key: str) -> AlreadyExists:
+    """The error, once the name is durable: the winner may have died before it synced the folder."""
+    _sync_folder(target.parent)
+    return AlreadyExists(f"{key} exists already")
+
+
+def _walk(root: Path, below: str) -> Iterator[str]:
+    for folder, folders, names in os.walk(root / below, onerror=_unless_absent):
+        folders[:] = [name for name in folders if name != _TEMPORARY]
+        relative = os.path.relpath(folder, root)
+        for name in names:
+            yield name if relative == "." else f"{relative}/{name}"
+
+
+def _unless_absent(error: OSError) -> None:
+    """A folder that cannot be read must not pass for an empty one: what exists decides what runs."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key
+from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key, check_prefix
 from registry.errors import NotFound
 
 _named: dict[str, MemoryStore] = {}
@@ -65,7 +65,7 @@ class MemoryStore:
         return len(self.get(key))
 
     def list(self, prefix: str) -> Iterator[str]:
-        full = self._prefix + (prefix.strip("/") + "/" if prefix.strip("/") else "")
+        full = self._prefix + check_prefix(prefix)
         with self._lock:
             found = [key for key in self._objects if key.startswith(full)]
         yield from sorted(key[len(self._prefix) :] for key in found)

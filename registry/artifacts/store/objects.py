@@ -9,6 +9,7 @@ is safe because only one writer ever uses their prefix.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,11 +20,14 @@ import obstore
 from obstore import exceptions as failures
 from obstore.store import S3Store
 
-from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key
+from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key, check_prefix
 from registry.errors import NotFound, StoreError, StoreUnwritable
 
 MULTIPART_BYTES = 64 << 20
 _DENIED = (failures.PermissionDeniedError, failures.UnauthenticatedError)
+#: Listings are refused with a general error that only tells the status in its text.
+_REFUSAL = re.compile(r"status code: 40[13]\b")
+_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 
 
 def open_bucket(bucket: str) -> ObjectStore:
@@ -87,7 +91,7 @@ class ObjectStore:
             return int(obstore.head(self._client, self._full(key))["size"])
 
     def list(self, prefix: str) -> Iterator[str]:
-        below = self._prefix + (prefix.strip("/") + "/" if prefix.strip("/") else "")
+        below = self._prefix + check_prefix(prefix)
         with _talking("list", prefix, self.url):
             found = [
                 str(entry["path"])
@@ -107,20 +111,27 @@ class ObjectStore:
 def _talking(verb: str, key: str, url: str) -> Iterator[None]:
     try:
         yield
-    except failures.AlreadyExistsError:
+    except (failures.AlreadyExistsError, failures.PreconditionError):
         raise AlreadyExists(f"{key} exists already") from None
-    except failures.PreconditionError:
-        raise AlreadyExists(f"{key} exists already") from None
-    except (failures.NotFoundError, FileNotFoundError):
+    except (failures.NotFoundError, FileNotFoundError) as error:
+        # A 404 is about the key only if it says so; the bucket or the user may be what is missing.
+        if verb == "write" or _code(error) not in ("", "NoSuchKey"):
+            raise _failed(verb, key, url, error) from None
         raise NotFound(f"{key} is not in the store") from None
     except _DENIED:
         raise _denied(verb, key, url) from None
     except failures.BaseError as error:
-        raise StoreError(
-            f"the store {url} did not {verb} {key}",
-            _first_line(error),
-            "Check AWS_ENDPOINT_URL and that the server is up, then run again.",
-        ) from None
+        if _REFUSAL.search(str(error)):
+            raise _denied(verb, key, url) from None
+        raise _failed(verb, key, url, error) from None
+
+
+def _failed(verb: str, key: str, url: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the store {url} did not {verb} {key}",
+        _code(error) or _first_line(error),
+        "Check the bucket, AWS_ENDPOINT_URL, and that the server is up, then run again.",
+    )
 
 
 def _denied(verb: str, key: str, url: str) -> StoreError:
@@ -130,6 +141,12 @@ def _denied(verb: str, key: str, url: str) -> StoreError:
         "the credentials lack the right, are wrong, or have expired",
         "Renew AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then run again.",
     )
+
+
+def _code(error: Exception) -> str:
+    """The error code of the S3 protocol, such as NoSuchBucket, or nothing."""
+    found = _CODE.search(str(error))
+    return found.group(1) if found else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from registry.artifacts.store.protocol import AlreadyExists, Store
 from registry.errors import NotFound, StoreError, StoreUnwritable
@@ -40,31 +41,52 @@ def create_once(
     Raises:
         StoreError: the store failed and it could not be learnt whether the object is there.
     """
-    for attempt in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             store.create(key, data)
             return Created(True, data)
-        except AlreadyExists:
-            return _standing(store, key, data)
         except StoreUnwritable:
             raise
-        except StoreError:
-            found = _found_after_failure(store, key, data)
+        except StoreError:  # AlreadyExists is one: S3 answers so too while a rival still writes.
+            found = _standing(store, key, data)
             if found:
                 return found
-            if attempt == _TRIES - 1:
+            if not left:
                 raise
-            sleep(_FIRST_DELAY * 2**attempt)
+            sleep(_delay(left))
     raise AssertionError("unreachable")
 
 
-def _standing(store: Store, key: str, data: bytes) -> Created:
-    standing = store.get(key)
-    return Created(standing == data, standing)
+def create_file_once(
+    store: Store, key: str, path: Path, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Create `key`, which nobody else writes, from the file at `path`; verify it afterwards.
+
+    Raises:
+        StoreError: the store failed every time.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            store.create_from(key, path)
+            return
+        except AlreadyExists:
+            return  # The caller's own, by a request whose reply was lost.
+        except StoreUnwritable:
+            raise
+        except StoreError:
+            if not left:
+                raise
+            sleep(_delay(left))
 
 
-def _found_after_failure(store: Store, key: str, data: bytes) -> Created | None:
+def _delay(left: int) -> float:
+    """Seconds before the next try, when `left` are left: each twice the one before."""
+    return float(_FIRST_DELAY * 2 ** (_TRIES - 1 - left))
+
+
+def _standing(store: Store, key: str, data: bytes) -> Created | None:
     try:
-        return _standing(store, key, data)
+        standing = store.get(key)
     except (NotFound, StoreError):
         return None
+    return Created(standing == data, standing)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from registry.errors import StoreError, UsageError
+
+
+#: Control characters, and the halves of surrogate pairs that stand for undecodable file names.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class AlreadyExists(StoreError):
@@ -56,12 +61,27 @@ class Store(Protocol):
 
 
 def check_object_key(key: str) -> str:
-    """`key`, if it stays inside the store.
+    """`key`, if it stays inside the store and every kind of store can hold it.
 
     Raises:
-        UsageError: it is empty, absolute, or climbs out with `..`.
+        UsageError: it is empty, absolute, climbs out with `..`, or holds control characters.
     """
-    parts = key.split("/")
-    if not key or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+    if not is_object_key(key):
         raise UsageError(f"{key!r} is not a key of a store", "it must be a plain relative path")
     return key
+
+
+def is_object_key(key: str) -> bool:
+    """Whether `key` stays inside the store and every kind of store can hold it."""
+    plain = all(part not in ("", ".", "..") for part in key.split("/"))
+    return plain and _UNPRINTABLE.search(key) is None
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` as a folder that ends in `/`, or nothing for the whole store.
+
+    Raises:
+        UsageError: it leaves the store.
+    """
+    folder = prefix.strip("/")
+    return check_object_key(folder) + "/" if folder else ""
