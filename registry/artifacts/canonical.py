@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import json
 import math
@@ -20,14 +20,18 @@ def normal(value: Any, where: str = "value") -> Any:
     Raises:
         UsageError: a type or number that has no single spelling; names the place.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return _encodable(str(value), where)
     if isinstance(value, float):
         return _normal_float(value, where)
-    if isinstance(value, datetime.date | datetime.datetime):
+    if isinstance(value, dt.date | dt.datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {_text(key, where): normal(item, f"{where}.{key}") for key, item in value.items()}
+        return {_text(key, where): normal(item, f"{where}.{key!s}") for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((normal(item, where) for item in value), key=spell)
     if isinstance(value, list | tuple):
@@ -42,13 +46,23 @@ def normal(value: Any, where: str = "value") -> Any:
 def _normal_float(value: float, where: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"{where} is {value}", "JSON cannot spell it", "Use a finite number.")
-    return value + 0.0
+    return float(value) + 0.0
+
+
+def _encodable(text: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{where} is {text!r}", "it is not valid Unicode, so no record can hold it"
+        ) from None
+    return text
 
 
 def _text(key: Any, where: str) -> str:
     if not isinstance(key, str):
         raise UsageError(f"{where} has the key {key!r}", "keys are text", "Use a text key.")
-    return key
+    return _encodable(str(key), where)
 
 
 def spell(value: Any) -> str:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from registry.artifacts.canonical import digest, normal
+from registry.artifacts.canonical import digest, normal, spell
 from registry.errors import UsageError
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 #: 2013, 2013-W26, 2013-06-30, 2013-06-30T03: year, week, day, hour (or three hours).
-_DATE = re.compile(r"\d{4}(-W\d{2}|-\d{2}-\d{2}(T\d{2})?)?")
+_DATE = re.compile(r"\d{4}(-W\d{2}|-\d{2}-\d{2}(T\d{2})?)?", re.ASCII)
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -55,11 +55,11 @@ class Recipe:
     def significant(self) -> dict[str, Any]:
         """The parameters in normal form, those at their declared absent value left out."""
         parameters: dict[str, Any] = normal(self.parameters, "parameters")
-        absent = normal(self.absent)
+        absent = normal(self.absent, "absent")
         return {
             name: value
             for name, value in parameters.items()
-            if not (name in absent and absent[name] == value)
+            if not (name in absent and spell(absent[name]) == spell(value))
         }
 
     @cached_property

@@ -15,6 +15,7 @@ import msgspec
 from registry.artifacts.canonical import digest
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import decode_record
+from registry.artifacts.store.protocol import is_object_key
 from registry.errors import BadData, Corrupt
 
 FORMAT = 1
@@ -65,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     step_version: int
     parameters: dict[str, Any]
-    inputs: dict[str, Any]
+    inputs: dict[str, str | list[str]]
     references: list[Reference]
     externals: dict[str, str]
     date: str | None
@@ -84,8 +85,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str = ""
 
     def sealed(self) -> Manifest:
-        """The same manifest with `version` computed over everything else."""
-        return msgspec.structs.replace(self, version=_seal(self))
+        """The same manifest as its readers will see it, with `version` over everything else.
+
+        Encoded and read back first: a whole number where a float is declared would otherwise be
+        sealed as 2 and read as 2.0, and the manifest would contradict its own digest.
+        """
+        read = msgspec.json.decode(msgspec.json.encode(self), type=Manifest)
+        return msgspec.structs.replace(read, version=_seal(read))
 
     def reference(self, path: str) -> Reference:
         """How others name this artifact, whose manifest lies at `path`."""
@@ -98,15 +104,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             name=self.name,
             version=self.step_version,
             parameters=self.parameters,
-            inputs={role: _keys(value) for role, value in self.inputs.items()},
+            inputs={k: v if isinstance(v, str) else tuple(v) for k, v in self.inputs.items()},
             externals=self.externals,
             date=self.date,
             epoch=self.epoch,
         )
-
-
-def _keys(value: Any) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
 
 
 def _seal(manifest: Manifest) -> str:
@@ -127,31 +129,42 @@ def decode(data: bytes, where: str, key: str | None = None) -> Manifest:
         Corrupt: it was changed after it was committed, or is not the manifest of `key`.
         BadData: it is not a manifest at all, or of a newer format.
     """
-    manifest = _parse(data, where)
+    _check_format(data, where)
+    manifest = decode_record(data, Manifest, where, "manifest")
     if manifest.version != _seal(manifest) or manifest.content != content_digest(manifest.files):
-        raise Corrupt(
+        raise _corrupt(
             f"the manifest {where} was changed after it was committed",
             "its digest does not fit its content",
-            "Restore the object from a backup, or retract the artifact so that it is made again.",
         )
-    if key is not None and manifest.key != key or manifest.recipe().key != manifest.key:
-        raise Corrupt(
+    if (key is not None and manifest.key != key) or manifest.recipe().key != manifest.key:
+        raise _corrupt(
             f"the manifest {where} belongs to another recipe",
             f"it names the key {manifest.key[:16]}",
-            "Restore the object from a backup, or retract the artifact so that it is made again.",
         )
+    strays = [file.path for file in manifest.files if not is_object_key(file.path)]
+    if strays:
+        raise _corrupt(f"the manifest {where} names files outside its folder", strays[0])
     return manifest
 
 
-def _parse(data: bytes, where: str) -> Manifest:
-    manifest = decode_record(data, Manifest, where, "manifest")
-    if manifest.format != FORMAT:
+def _corrupt(what: str, why: str) -> Corrupt:
+    todo = "Restore the object from a backup, or retract the artifact so that it is made again."
+    return Corrupt(what, why, todo)
+
+
+class _Format(msgspec.Struct):
+    format: int = FORMAT
+
+
+def _check_format(data: bytes, where: str) -> None:
+    """Before the strict reading, to which a newer format with more fields would look damaged."""
+    found = decode_record(data, _Format, where, "manifest").format
+    if found != FORMAT:
         raise BadData(
-            f"{where} has the manifest format {manifest.format}",
+            f"{where} has the manifest format {found}",
             f"this penstock reads format {FORMAT}",
             "Use the version of penstock that wrote it, or a newer one.",
         )
-    return manifest
 
 
 def metrics_of(values: Mapping[str, float]) -> dict[str, float]:

@@ -24,7 +24,7 @@ def decode_record(data: bytes, kind: type[Record], where: str, called: str) -> R
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(
             f"{where} cannot be read as a {called}",
             str(error),
