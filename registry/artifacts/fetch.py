@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from registry.artifacts import layout
-from registry.artifacts.files import verify_file
+from registry.artifacts.files import is_intact, verify_file
 from registry.artifacts.key import Recipe
-from registry.artifacts.manifest import Manifest, Reference, decode
+from registry.artifacts.manifest import File, Manifest, Reference, decode
 from registry.artifacts.store.protocol import Store
-from registry.errors import Corrupt, NotFound
+from registry.errors import Corrupt, NotFound, StoreUnwritable
 
 
 def read_manifest(store: Store, path: str, key: str | None = None) -> Manifest:
@@ -52,37 +51,39 @@ def fetch(store: Store, reference: Reference, cache: Path) -> Path:
     A store in a folder is read in place; anything else is copied to `cache` once per content.
 
     Raises:
-        NotFound: the manifest or a file is missing from the store.
-        Corrupt: bytes differ from their digest; nothing is returned.
+        NotFound: the manifest is missing from the store.
+        Corrupt, NotFound: bytes of the store differ from their digest, or a file is missing.
+        StoreUnwritable: the cache cannot be written.
     """
     manifest = dereference(store, reference)
     folder = store.local_path(manifest.data.rstrip("/"))
     if folder is None:
-        folder = cache / manifest.content
-        if not folder.is_dir():
-            _download(store, manifest, folder)
+        return _cached(store, manifest, cache / manifest.content)
     for file in manifest.files:
         verify_file(folder / file.path, file, manifest.data)
     return folder
 
 
-def _download(store: Store, manifest: Manifest, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder.parent))
+def _cached(store: Store, manifest: Manifest, folder: Path) -> Path:
+    """The files of `manifest` below `folder`; a copy that is missing or damaged is made anew."""
     try:
         for file in manifest.files:
-            target = incoming / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            store.download(manifest.data + file.path, target)
-            verify_file(target, file, manifest.data)
-        _move(incoming, folder)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+            if not is_intact(folder / file.path, file):
+                _download(store, manifest.data, file, folder / file.path)
+    except OSError as error:
+        raise StoreUnwritable(
+            f"the cache {folder} could not be written",
+            os.strerror(error.errno or 0),
+            "Check the permissions and the free space of PENSTOCK_VAR, then run again.",
+        ) from error
+    return folder
 
 
-def _move(incoming: Path, folder: Path) -> None:
-    try:
-        os.rename(incoming, folder)
-    except OSError:
-        if not folder.is_dir():  # Otherwise another process was first with the same content.
-            raise
+def _download(store: Store, prefix: str, file: File, target: Path) -> None:
+    """Put a verified copy at `target` by one rename: other processes may be reading there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as folder:
+        incoming = Path(folder) / "file"
+        store.download(prefix + file.path, incoming)
+        verify_file(incoming, file, prefix)
+        incoming.replace(target)
