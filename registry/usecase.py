@@ -6,7 +6,7 @@ no numpy). `sources.py`, `features.py` and `label.py` hold the work and are impo
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import importlib
 import importlib.util
 import pkgutil
@@ -49,8 +49,8 @@ class UseCaseSettings:
 
     name: str
     versions: Mapping[str, int]
-    first_date: datetime.date
-    last_date: datetime.date
+    first_date: dt.date
+    last_date: dt.date
     snapshot: Callable[[], Mapping[str, str]]
     algorithms: Mapping[str, Mapping[str, Any]]
     lookback_days: int = 1

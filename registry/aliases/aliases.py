@@ -10,18 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from registry.aliases.decision import Decision, DecisionLog
-from registry.aliases.drafts import at_revision, before, draft, live_after, verdict
+from registry.aliases.drafts import at_revision, before, draft, live_after, stands_for, verdict
 from registry.aliases.heads import Heads, head_of, open_heads
 from registry.artifacts.manifest import Reference
 from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
-from registry.errors import BadData, NotFound, Refused
+from registry.errors import BadData, NotFound, Refused, StoreError, Temporary
+from registry.logs import get_logger
 
 if TYPE_CHECKING:
     from registry.settings import Settings
 
+_log = get_logger("registry.aliases")
+
 #: Makes the next entry of a log out of those so far; None appends nothing.
 Decide = Callable[[Sequence[Decision]], Decision | None]
+
 
 def open_aliases(settings: Settings, store: Store) -> Aliases:
     """The aliases of the environment whose root is `store`."""
@@ -39,7 +43,7 @@ class Aliases:
         """The newest decision about an alias; a head that is behind is moved up."""
         newest = self.log.newest(model, alias)
         if newest is not None:
-            self._heal(newest)
+            self._heal_if_possible(newest)
         return newest
 
     def live(self, model: str, alias: str) -> Reference:
@@ -124,7 +128,7 @@ class Aliases:
                     "nothing was live before" if to is None else f"nothing was live at {to}",
                     f"`penstock models history {'@'.join(about)}` shows its revisions.",
                 )
-            restores = target.restores or target.revision
+            restores = stands_for(entries, target)
             return draft(
                 about, "rollback", target.live, target.live, who=who, why=why, restores=restores
             )
@@ -150,6 +154,13 @@ class Aliases:
         except BadData:
             return 0
         return head.revision if head else 0
+
+    def _heal_if_possible(self, newest: Decision) -> None:
+        """Reading what is live must not depend on being allowed to move the head."""
+        try:
+            self._heal(newest)
+        except (StoreError, Temporary) as error:
+            _log.warning("a head was left behind", revision=newest.revision, error=str(error))
 
     def _heal(self, newest: Decision) -> None:
         self.heads.advance(head_of(newest))

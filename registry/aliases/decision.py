@@ -14,10 +14,11 @@ from registry.artifacts.records import decode_record, encode_record
 from registry.artifacts.store.once import create_once
 from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
-from registry.errors import UsageError
+from registry.errors import BadData, UsageError
 
 Action = Literal["publish", "reject", "promote", "rollback"]
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_ENTRY = re.compile(r"decisions/(?P<model>[^/]+)/(?P<alias>[^/]+)/(?P<revision>[0-9]{8})\.json")
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,19 +78,17 @@ class DecisionLog:
         Raises:
             BadData: an entry is not a decision; names it.
         """
-        check_alias(model, alias)
-        return [self._read(path) for path in self._store.list(f"decisions/{model}/{alias}/")]
+        return [self._read(model, alias, r) for r in self._settled_revisions(model, alias)]
 
     def newest(self, model: str, alias: str) -> Decision | None:
         """The last decision about an alias, or None before the first."""
-        check_alias(model, alias)
-        paths = list(self._store.list(f"decisions/{model}/{alias}/"))
-        return self._read(paths[-1]) if paths else None
+        revisions = self._revisions(model, alias)
+        return self._read(model, alias, revisions[-1]) if revisions else None
 
     def names(self) -> list[tuple[str, str]]:
         """Every (model, alias) that has a decision, sorted."""
-        paths = (path.split("/") for path in self._store.list("decisions/"))
-        return sorted({(parts[1], parts[2]) for parts in paths})
+        found = (_ENTRY.fullmatch(path) for path in self._store.list("decisions/"))
+        return sorted({(match["model"], match["alias"]) for match in found if match})
 
     def append(
         self,
@@ -116,7 +115,31 @@ class DecisionLog:
                 crashpoint("publish.after_decision")
                 return decision
 
-    def _read(self, path: str) -> Decision:
+    def _revisions(self, model: str, alias: str) -> list[int]:
+        """The revisions that have an entry, rising. Other files, such as copies, do not count."""
+        check_alias(model, alias)
+        paths = self._store.list(f"decisions/{model}/{alias}/")
+        return [int(match["revision"]) for match in map(_ENTRY.fullmatch, paths) if match]
+
+    def _settled_revisions(self, model: str, alias: str) -> list[int]:
+        """The revisions up to the newest, none of them overlooked.
+
+        A listing that runs while others append may show an entry and miss the one before it.
+        Entries are appended in order, so a second listing shows all below the newest of the first;
+        a gap that remains is an entry that somebody moved aside.
+        """
+        seen = self._revisions(model, alias)
+        if seen == list(range(1, len(seen) + 1)):
+            return seen
+        return [revision for revision in self._revisions(model, alias) if revision <= seen[-1]]
+
+    def _read(self, model: str, alias: str, revision: int) -> Decision:
+        path = layout.decision_path(model, alias, revision)
         decision = decode_record(self._store.get(path), Decision, path, "decision")
-        check_alias(decision.model, decision.alias)
+        if (decision.model, decision.alias, decision.revision) != (model, alias, revision):
+            raise BadData(
+                f"{path} is not the decision of its name",
+                f"it is revision {decision.revision} of {decision.model}@{decision.alias}",
+                "Restore the object from a backup, or move it out of that folder (keep a copy).",
+            )
         return decision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 
 from registry.aliases.decision import Action, Decision
@@ -25,7 +25,7 @@ def draft(
 ) -> Decision:
     """An entry about the alias `about` (model, alias), whose revision the log will set."""
     model, alias = about
-    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    when = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
     return Decision(
         model=model,
         alias=alias,
@@ -67,16 +67,26 @@ def at_revision(entries: Sequence[Decision], revision: int) -> Decision | None:
     return next((entry for entry in entries if entry.revision == revision), None)
 
 
+def stands_for(entries: Sequence[Decision], entry: Decision) -> int:
+    """The revision that first made live what `entry` left live.
+
+    A rejection leaves things as they were, and a rollback stands where the entry stands that it
+    restored.
+    """
+    moved = (e for e in reversed(entries) if e.revision <= entry.revision and e.action != "reject")
+    mover = next(moved, entry)
+    return mover.restores or mover.revision
+
+
 def before(entries: Sequence[Decision]) -> Decision | None:
     """The entry that made live what was live before the present artifact.
 
-    A rollback stands where the entry that it restored stands, so that going back twice goes two
-    steps back.
+    Going back twice goes two steps back, whatever was rejected in between.
     """
     present = live_after(entries)
     if present is None:
         return None
-    position = entries[-1].restores or entries[-1].revision
+    position = stands_for(entries, entries[-1])
     for entry in reversed(entries):
         if entry.revision < position and entry.live and entry.live.key != present.key:
             return entry

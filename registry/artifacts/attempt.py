@@ -7,7 +7,6 @@ collection stand on these records, not on the memory of a scheduler.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -138,12 +137,9 @@ def open_attempt(
 
 def close_attempt(store: Store, attempt: Attempt, end: AttemptEnd, log: bytes) -> None:
     """Keep how `attempt` ended and the last part of its log beside its record, if not kept yet."""
-    objects: Mapping[str, bytes] = {
-        layout.attempt_log_path(attempt.key, attempt.number): log,
-        layout.attempt_end_path(attempt.key, attempt.number): encode_record(end),
-    }
-    for path, data in objects.items():
-        create_once(store, path, data)
+    if log:
+        create_once(store, layout.attempt_log_path(attempt.key, attempt.number), log)
+    create_once(store, layout.attempt_end_path(attempt.key, attempt.number), encode_record(end))
 
 
 def end_of(store: Store, attempt: Attempt) -> AttemptEnd:

@@ -40,19 +40,27 @@ def running_code() -> Code:
     commit = os.environ.get("PENSTOCK_COMMIT") or _git("rev-parse", "HEAD")
     if not commit:
         return Code("unknown", False, digest)
-    dirty = not os.environ.get("PENSTOCK_COMMIT") and bool(
-        _git("status", "--porcelain", "--untracked-files=no")
-    )
-    return Code(commit, dirty, digest)
+    return Code(commit, not os.environ.get("PENSTOCK_COMMIT") and _is_dirty(), digest)
 
 
-def _git(*words: str) -> str:
+def _is_dirty() -> bool:
+    """Whether a file differs from the commit, or source that runs is in no commit at all.
+
+    When git cannot tell, the tree counts as dirty.
+    """
+    status = _git("status", "--porcelain", "--untracked-files=all")
+    if status is None:
+        return True
+    return any(not line.startswith("??") or line.endswith(".py") for line in status.splitlines())
+
+
+def _git(*words: str) -> str | None:
     command = ["git", "-C", str(_ROOT), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def refuse_dirty_production(environment: str, code: Code) -> None:

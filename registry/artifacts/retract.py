@@ -6,7 +6,7 @@ it, so that the next run makes them again.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 
 import msgspec
@@ -59,9 +59,7 @@ def retract(store: Store, key_prefix: str, *, who: str, why: str) -> Retraction:
         raise UsageError("a retraction needs a reason", "", "Add --why TEXT.")
     recipe = find_recipe(store, key_prefix)
     epoch = recipe.epoch + 1
-    record = Retraction(
-        recipe.key, recipe.base_key, epoch, who, why, _now(), write_id()
-    )
+    record = Retraction(recipe.key, recipe.base_key, epoch, who, why, _now(), write_id())
     path = layout.retraction_path(record.base_key, epoch)
     if not create_once(store, path, encode_record(record)).mine:
         raise Refused(
@@ -112,4 +110,4 @@ def _recipe_from_attempts(store: Store, manifest_path: str) -> Recipe:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

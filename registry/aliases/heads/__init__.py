@@ -20,12 +20,16 @@ __all__ = ["Head", "Heads", "head_of", "open_heads"]
 def open_heads(settings: Settings) -> Heads:
     """The heads of the environment that `settings` name, kept in files below `settings.var`."""
     import hashlib
+    import os
     from pathlib import Path
 
     from registry.aliases.heads.files import FileHeads
 
-    store = settings.store
-    where = store if "://" in store else str(Path(store).expanduser().absolute())
+    # Two spellings of one store are one store, or a service would watch other files than
+    # the pipeline moves.
+    scheme, separator, rest = settings.store.rpartition("://")
+    local = not separator or scheme == "file"
+    where = os.path.abspath(Path(rest).expanduser()) if local else settings.store.rstrip("/")
     scope = hashlib.sha256(f"{where}\n{settings.environment}".encode()).hexdigest()[:12]
     name = settings.environment.replace("/", "-")
     return FileHeads(Path(settings.var).absolute() / "heads" / f"{name}-{scope}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from registry.aliases.heads.protocol import Head
 from registry.artifacts.records import decode_record, encode_record
-from registry.errors import BadData, StoreUnwritable
+from registry.errors import BadData, StoreUnwritable, Temporary
 
 #: Seconds between two looks at a file while waiting. A look is one stat(2).
 POLL = 0.1
@@ -30,10 +30,23 @@ class FileHeads:
             data = path.read_bytes()
         except FileNotFoundError:
             return None
-        return decode_record(data, Head, str(path), "head")
+        except OSError as error:
+            raise Temporary(f"the head {path} cannot be read", str(error.strerror)) from error
+        head = decode_record(data, Head, str(path), "head")
+        if (head.model, head.alias) != (model, alias):
+            raise BadData(
+                f"{path} is not the head of its name",
+                f"it is that of {head.model}@{head.alias}",
+                "Remove it; the next command that reads the alias writes it anew.",
+            )
+        return head
 
     def advance(self, head: Head) -> Head:
         path = self._path(head.model, head.alias)
+        # Heads rise only, so one that is high enough needs no lock, nor the right to write.
+        standing = self._readable(head.model, head.alias)
+        if standing is not None and standing.revision >= head.revision:
+            return standing
         with _writing(path), _locked(path):
             standing = self._readable(head.model, head.alias)
             if standing is not None and standing.revision >= head.revision:
@@ -99,13 +112,14 @@ def _writing(path: Path) -> Iterator[None]:
 def _replace(path: Path, data: bytes) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".head-")
     try:
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)  # The service may run as another user.
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink()
         raise
     _sync(path.parent)
 

@@ -1,0 +1,157 @@
+"""The entry point of every job: from an attempt record to a committed artifact.
+
+`python -m jobs --root URI --attempt KEY --digest SHA256`. The same on a laptop and in a cluster.
+It may run twice, even at once: the first act is to look whether the artifact is there, the last
+is a manifest that only one writer can create. Exit codes: 0 committed; else those of
+`registry.errors`, of which 65 means bad data (no retry) and 75 a passing condition (retry).
+71 is memory that ran out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.outcome import Outcome
+from registry.artifacts.attempt import Attempt
+from registry.artifacts.commit import Output, commit
+from registry.artifacts.fetch import fetch, find_manifest
+from registry.artifacts.manifest import Reference
+from registry.artifacts.provenance import producer_of, refuse_dirty_production, running_code
+from registry.artifacts.records import decode_record
+from registry.artifacts.store import Store, open_store
+from registry.errors import BadData, Corrupt, PenstockError
+from registry.settings import Settings
+
+OUT_OF_MEMORY = 71
+_KIND = re.compile(r"[a-z][a-z_]{0,30}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job that the command line names; returns its exit code."""
+    words = _parse(argv)
+    try:
+        _run(words.root, words.attempt, words.digest)
+    except PenstockError as error:
+        _say(error.kind, str(error))
+        return error.exit_code
+    except MemoryError:
+        _say("oom", "the job ran out of the memory that its size allows")
+        return OUT_OF_MEMORY
+    return 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m jobs", description="Run one attempt.")
+    parser.add_argument("--root", required=True, help="URI of the environment's root")
+    parser.add_argument("--attempt", required=True, help="key of the attempt record in it")
+    parser.add_argument("--digest", required=True, help="sha256 of the record")
+    return parser.parse_args(argv)
+
+
+def _say(kind: str, message: str) -> None:
+    """The last line of the log is what people are shown."""
+    line = " ".join(message.split())
+    print(f"{kind}: {line}", file=sys.stderr, flush=True)
+
+
+def _run(root: str, path: str, digest: str) -> None:
+    store = open_store(root)
+    attempt = _read(store, path, digest)
+    if find_manifest(store, attempt.spec.recipe.recipe()) is not None:
+        print("the artifact is there already; nothing to do")
+        return
+    settings = Settings.load()
+    refuse_dirty_production(settings.environment, running_code())
+    with _workspace(Path(settings.var)) as out:
+        started = time.time()
+        outcome = _work(store, attempt, Path(settings.var) / "cache", out)
+        output = _output(out, outcome, started)
+        committed = commit(store, attempt, output, producer_of(attempt))
+    print(json.dumps({"committed": committed.path, "mine": committed.mine}))
+
+
+def _read(store: Store, path: str, digest: str) -> Attempt:
+    """The attempt record, if it is the one that was dispatched."""
+    data = store.get(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise Corrupt(
+            f"the attempt record {path} is not the one that was dispatched",
+            "its sha256 differs from the one in the dispatch",
+            "Run the pipeline again.",
+        )
+    return decode_record(data, Attempt, path, "attempt record")
+
+
+def _work(store: Store, attempt: Attempt, cache: Path, out: Path) -> Outcome:
+    """Fetch and verify the inputs, then call the step's pure function."""
+    inputs = {
+        role: _fetched(store, value, cache) for role, value in attempt.spec.references.items()
+    }
+    outcome: Outcome = _step(attempt.spec.kind)(inputs, _parameters(attempt), out)
+    return outcome
+
+
+def _fetched(store: Store, value: Reference | list[Reference], cache: Path) -> Any:
+    if isinstance(value, Reference):
+        return fetch(store, value, cache)
+    return [fetch(store, reference, cache) for reference in value]
+
+
+def _step(kind: str) -> Any:
+    if not _KIND.fullmatch(kind) or importlib.util.find_spec(f"jobs.{kind}") is None:
+        raise BadData(f"there is no job {kind!r}", "", "Is this image older than the pipeline?")
+    return importlib.import_module(f"jobs.{kind}").run
+
+
+def _parameters(attempt: Attempt) -> Mapping[str, Any]:
+    recipe = attempt.spec.recipe
+    models = attempt.spec.references.get("model")
+    key = {"model_key": models.key} if isinstance(models, Reference) else {}
+    return {**recipe.parameters, "usecase": recipe.name, "date": recipe.date, **key}
+
+
+def _output(out: Path, outcome: Outcome, started: float) -> Output:
+    ended = time.time()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Output(
+        out,
+        metrics=outcome.metrics,
+        resources={
+            "peak_rss_mb": used.ru_maxrss / 1024,
+            "cpu_s": used.ru_utime + used.ru_stime,
+            "wall_s": ended - started,
+        },
+        timings={"started": started, "ended": ended},
+        rows=outcome.rows,
+        signature=outcome.signature,
+    )
+
+
+@contextlib.contextmanager
+def _workspace(var: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards."""
+    parent = var.absolute() / "work"
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Evaluate: a model on the day after its window, beside the base rate of that window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import luigi
+
+from pipelines.errors import Undecided
+from pipelines.features import Features, days_before
+from pipelines.session import current
+from pipelines.task import ArtifactTask
+from pipelines.train import Train
+from registry.aliases import Aliases
+from registry.artifacts.manifest import Reference
+
+#: The alias that serves, and that candidates are compared with.
+CHAMPION = "champion"
+
+
+class Evaluate(ArtifactTask):
+    """Metrics and report of one candidate on the logical date."""
+
+    kind = "evaluate"
+    family = "evaluation"
+    algorithm = luigi.Parameter(description="one of the use case's algorithms")
+
+    @property
+    def label(self) -> str:
+        return f"{super().label} {self.algorithm}"
+
+    def candidate(self) -> Train:
+        """The task whose model is evaluated."""
+        train: Train = self.sibling(Train, algorithm=self.algorithm)
+        return train
+
+    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+        return {"model": self.candidate(), **evaluation_days(self)}
+
+
+class EvaluateChampion(ArtifactTask):
+    """Metrics of the champion that was live when a run first came to this date."""
+
+    kind = "evaluate"
+    family = "evaluation"
+
+    @property
+    def label(self) -> str:
+        return f"{super().label} champion"
+
+    def decide(self) -> None:
+        live = live_champion(current().aliases, self.usecase)
+        session = current()
+        session.pins.set(self.usecase, self.date.isoformat(), CHAMPION, live, session.begin())
+
+    def champion(self) -> Reference | None:
+        """The pinned champion; None when there was none. Raises Undecided before the pin."""
+        pin = current().pins.find(self.usecase, self.date.isoformat(), CHAMPION)
+        if pin is None:
+            raise Undecided("which champion is live when the run reaches this step")
+        return pin.reference
+
+    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+        champion = self.champion()
+        assert champion is not None
+        return {"model": champion, **evaluation_days(self)}
+
+    def requires(self) -> list[luigi.Task]:
+        """The days alone: they are known before the champion is."""
+        days = evaluation_days(self)
+        return [*days["features"], *days["window"]]
+
+    def complete(self) -> bool:
+        try:
+            return self.champion() is None or super().complete()
+        except Undecided:
+            return False
+
+    def run(self) -> None:
+        current().begin()
+        self.decide()
+        if self.champion() is not None:
+            super().run()
+
+
+def evaluation_days(task: ArtifactTask) -> dict[str, Sequence[ArtifactTask]]:
+    """The features of the logical date, and of the window that the base rate is taken from."""
+    settings = task.settings
+    window = days_before(task.date, settings.window_days, settings.first_date)
+    return {
+        "features": [task.sibling(Features, changes={})],
+        "window": [task.sibling(Features, date=day, changes={}) for day in window],
+    }
+
+
+def live_champion(aliases: Aliases, usecase: str) -> Reference | None:
+    """What the champion alias of a use case points at now, unless it was withdrawn."""
+    newest = aliases.current(usecase, CHAMPION)
+    live = newest.live if newest else None
+    return None if live is None or current().index.is_withdrawn(live.path) else live

@@ -1,0 +1,89 @@
+"""Publish: the better candidate passes the gate and goes live, or is rejected with reasons.
+
+Publication is an event: complete when the decision log holds a verdict on the candidate. So a
+later run never undoes what a person did in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import luigi
+
+from pipelines.errors import Undecided
+from pipelines.evaluate import CHAMPION, Evaluate, EvaluateChampion
+from pipelines.gate import refusals
+from pipelines.session import current
+from pipelines.task import StepTask
+from registry.aliases import Decision
+from registry.identity import who_am_i
+
+
+class Publish(StepTask):
+    """The verdict on the best model of a logical date."""
+
+    def evaluations(self) -> list[Evaluate]:
+        """One evaluation for each algorithm."""
+        names = sorted(self.settings.algorithms)
+        return [self.sibling(Evaluate, algorithm=name) for name in names]
+
+    def incumbent(self) -> EvaluateChampion:
+        """The evaluation of the present champion on the same day."""
+        task: EvaluateChampion = self.sibling(EvaluateChampion, changes={})
+        return task
+
+    def requires(self) -> list[luigi.Task]:
+        return [*self.evaluations(), self.incumbent()]
+
+    def best(self) -> Evaluate:
+        """The evaluation with the lowest log loss. Raises Undecided before all are there."""
+        if not all(task.complete() for task in self.evaluations()):
+            raise Undecided("the evaluations")
+        return min(
+            self.evaluations(), key=lambda task: (_metrics(task)["log_loss"], task.algorithm)
+        )
+
+    def verdict(self) -> Decision | None:
+        """What was decided about the best candidate, if anything was."""
+        try:
+            candidate = self.best().candidate()
+        except Undecided:
+            return None
+        return current().aliases.verdict(self.usecase, CHAMPION, candidate.recipe.key)
+
+    def complete(self) -> bool:
+        return self.verdict() is not None
+
+    def run(self) -> None:
+        """Compare once, and record the verdict."""
+        session = current()
+        session.begin()
+        best = self.best()
+        reasons = refusals(self.settings.gate, _metrics(best), self._champion_metrics())
+        decision = session.aliases.settle(
+            (self.usecase, CHAMPION),
+            best.candidate().reference(),
+            "reject" if reasons else "publish",
+            who=who_am_i(session.settings),
+            why=f"run {session.run}: best of {self.date}, log loss "
+            f"{_metrics(best)['log_loss']:.4f}",
+            reasons=reasons,
+            evaluation=best.reference(),
+        )
+        session.observer.decided(self.label, outcome(decision))
+
+    def _champion_metrics(self) -> Mapping[str, float] | None:
+        incumbent = self.incumbent()
+        return None if incumbent.champion() is None else _metrics(incumbent)
+
+
+def _metrics(task: Evaluate | EvaluateChampion) -> Mapping[str, float]:
+    return current().index.manifest_of(task.recipe).metrics
+
+
+def outcome(decision: Decision) -> str:
+    """A decision in words: "published 3f… as revision 2" or "rejected 3f…: reasons"."""
+    short = decision.candidate.key[:16]
+    if decision.action == "reject":
+        return f"rejected {short}: {'; '.join(decision.reasons)}"
+    return f"published {short} as revision {decision.revision}"

@@ -1,0 +1,99 @@
+"""One run: schedule what is missing, wait for it, tell how it ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import luigi
+
+from pipelines.errors import RunFailed
+from pipelines.predict import Predict
+from pipelines.runs import RunEnd, end_run, now
+from pipelines.session import Session, using
+from pipelines.task import StepTask
+from pipelines.worker import ThreadedFactory
+from registry.errors import PenstockError
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did: keys it committed, how many steps existed before, seconds it took."""
+
+    run: str | None
+    made: list[str]
+    reused: int
+    seconds: float
+
+
+def root_task(usecase: str, date: dt.date, changes: Mapping[str, Any] | None = None) -> Predict:
+    """The last step of a use case on a date; everything else hangs on it."""
+    parameters: dict[str, Any] = {"usecase": usecase, "date": date, "changes": dict(changes or {})}
+    return Predict(**parameters)
+
+
+def run(session: Session, roots: Sequence[StepTask]) -> Result:
+    """Make `roots` and everything they require; only what is missing runs.
+
+    Raises:
+        RunFailed: steps failed; what was committed stays.
+        PenstockError: the parameters or the store are unusable; nothing was started.
+    """
+    started = time.monotonic()
+    with using(session):
+        for root in roots:
+            _check(root)
+        outcome = _build(session, roots)
+        result = _result(session, outcome, time.monotonic() - started)
+        _record(session, outcome, result)
+    _raise_failures(session, outcome)
+    return result
+
+
+def _check(root: StepTask) -> None:
+    """Walk the graph once, so that bad parameters are one clear error and not a failed task."""
+    seen: set[str] = set()
+    stack: list[Any] = [root]
+    while stack:
+        task = stack.pop()
+        if task.task_id not in seen and not task.complete():
+            seen.add(task.task_id)
+            stack += task.requires()
+
+
+def _build(session: Session, roots: Sequence[StepTask]) -> Any:
+    logging.getLogger("luigi-interface").setLevel(logging.ERROR)
+    return luigi.build(
+        list(roots),
+        worker_scheduler_factory=ThreadedFactory(),
+        local_scheduler=True,
+        workers=session.settings.workers,
+        detailed_summary=True,
+        log_level="CRITICAL",
+    )
+
+
+def _result(session: Session, outcome: Any, seconds: float) -> Result:
+    statuses = [status for _, status, _ in outcome.worker._add_task_history]  # noqa: SLF001
+    reused = statuses.count("DONE") - len(session.made)
+    return Result(session.run if session.began else None, session.made, max(reused, 0), seconds)
+
+
+def _record(session: Session, outcome: Any, result: Result) -> None:
+    if result.run is None:
+        return
+    failed = [str(error) for error in session.failures]
+    status = "failed" if failed or not outcome.scheduling_succeeded else "succeeded"
+    end = RunEnd(result.run, status, result.made, result.reused, failed, now(), result.seconds)
+    end_run(session.store, end)
+
+
+def _raise_failures(session: Session, outcome: Any) -> None:
+    if session.failures:
+        raise RunFailed(session.failures, left=0)
+    if outcome.status.name not in ("SUCCESS", "SUCCESS_WITH_RETRY"):
+        raise PenstockError("the run did not finish", outcome.one_line_summary, "Run it again.")

@@ -1,0 +1,93 @@
+"""A scheduler for one worker in one process, whose cost does not grow with the square of a run.
+
+Luigi's own looks at every pending task each time it is asked for work (spotify/luigi#1750). This
+one counts, for each task, the requirements that are not done, and keeps those with none in a heap,
+as in Kahn's topological sort (CACM 5:11, 1962). Everything else is Luigi's.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import defaultdict
+from typing import Any
+
+from luigi.scheduler import Scheduler
+from luigi.task_status import DONE, PENDING, RUNNING
+
+
+class ReadyScheduler(Scheduler):
+    """Luigi's scheduler with a queue of tasks that are ready to run."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)  # type: ignore[no-untyped-call]
+        self._order = itertools.count()
+        self._ready: list[tuple[float, int, str]] = []
+        self._missing: dict[str, set[str]] = {}
+        self._dependents: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add_task(self, *args: Any, **task: Any) -> None:
+        """Note a task or its new status, and what becomes ready by it."""
+        super().add_task(*args, **task)
+        name, status = task["task_id"], task.get("status", PENDING)
+        if status == DONE:
+            self._release(name)
+        elif status == PENDING and (task.get("runnable") or task.get("new_deps")):
+            self._enqueue(name)
+
+    def get_work(self, *_: Any, worker: str, **__: Any) -> dict[str, Any]:
+        """The ready task of the highest priority, or none."""
+        name = self._next()
+        if name is None:
+            return self._reply(worker)
+        task = self._state.get_task(name)
+        self._state.set_status(task, RUNNING, self._config)
+        task.worker_running = worker
+        return self._reply(worker, task_id=name, task_family=task.family, task_params=task.params)
+
+    def count_pending(self, worker: str) -> dict[str, Any]:
+        """How much is left; the worker asks when it has no processes of its own."""
+        return self._reply(worker)
+
+    def _reply(self, worker: str, **work: Any) -> dict[str, Any]:
+        """What a worker expects; with one worker all pending tasks are its own."""
+        pending = self._state.get_active_task_count_for_status(PENDING)
+        counts = dict.fromkeys(
+            ("n_pending_tasks", "n_unique_pending", "n_pending_last_scheduled"), pending
+        )
+        state = self._state.get_worker(worker).state
+        return {"task_id": None, "running_tasks": [], "worker_state": state, **counts, **work}
+
+    def _enqueue(self, name: str) -> None:
+        requirements = self._state.get_task(name).deps or ()
+        missing = {dep for dep in requirements if not self._is_done(dep)}
+        self._missing[name] = missing
+        for dep in missing:
+            self._dependents[dep].append(name)
+        if not missing:
+            self._push(name)
+
+    def _release(self, name: str) -> None:
+        self._missing.pop(name, None)
+        for dependent in self._dependents.pop(name, ()):
+            missing = self._missing.get(dependent)
+            if missing is not None and name in missing:
+                missing.remove(name)
+                if not missing:
+                    self._push(dependent)
+
+    def _push(self, name: str) -> None:
+        priority = self._state.get_task(name).priority
+        heapq.heappush(self._ready, (-priority, next(self._order), name))
+
+    def _next(self) -> str | None:
+        """Pop what is still pending and ready; a task may have been queued more than once."""
+        while self._ready:
+            _, _, name = heapq.heappop(self._ready)
+            if self._state.get_task(name).status == PENDING and not self._missing.get(name):
+                return name
+        return None
+
+    def _is_done(self, name: str) -> bool:
+        task = self._state.get_task(name)
+        return task is not None and task.status == DONE

@@ -1,0 +1,166 @@
+"""The base task: what must exist. It never computes; the work is a job.
+
+A task says its inputs and significant parameters. Its identity is the recipe key, never Luigi's
+task_id, which knows nothing of what lies upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import luigi
+
+from pipelines.errors import Undecided
+from pipelines.session import current
+from pipelines.target import ArtifactTarget
+from registry.artifacts.attempt import JobSpec, RecipeRecord
+from registry.artifacts.key import Recipe
+from registry.artifacts.layout import manifest_path
+from registry.artifacts.manifest import Reference
+from registry.errors import PenstockError
+from registry.usecase import UseCaseSettings, load_usecase
+
+
+class StepTask(luigi.Task):
+    """A step of a use case on a logical date."""
+
+    usecase = luigi.Parameter(description="folder below usecases/, for example flights")
+    date = luigi.DateParameter(description="logical date, YYYY-MM-DD")
+    changes: dict[str, Any] = luigi.DictParameter(
+        default={}, description='hyperparameters, e.g. {"lightgbm": {"num_leaves": 15}}'
+    )
+
+    #: Failed jobs are tried again by the dispatcher, which knows why they failed.
+    retry_count = 1
+
+    @property
+    def settings(self) -> UseCaseSettings:
+        """The settings of the use case."""
+        return load_usecase(self.usecase)
+
+    @property
+    def label(self) -> str:
+        """How people read this step: "train flights 2013-06-30 lightgbm"."""
+        return f"{type(self).__name__.lower()} {self.usecase} {self.date}"
+
+    def sibling(self, kind: type[StepTask], **parameters: Any) -> Any:
+        """A step of another kind for the same use case, date and changes."""
+        own = {"usecase": self.usecase, "date": self.date, "changes": self.changes}
+        return kind(**{**own, **parameters})
+
+    def on_failure(self, exception: BaseException) -> str:
+        """Remember the failure for the end of the run; Luigi keeps the text."""
+        error = (
+            exception
+            if isinstance(exception, PenstockError)
+            else PenstockError(f"{self.label} failed", f"{type(exception).__name__}: {exception}")
+        )
+        session = current()
+        session.failures.append(error)
+        session.observer.failed(self.label, error)
+        return str(error)
+
+
+class ArtifactTask(StepTask):
+    """A step whose result is an artifact, made by the job `jobs/<kind>.py`."""
+
+    kind: ClassVar[str]
+    family: ClassVar[str]
+
+    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+        """What the job reads, by role; a sequence keeps its order."""
+        return {}
+
+    def parameters(self) -> Mapping[str, Any]:
+        """The significant parameters."""
+        return {}
+
+    def externals(self) -> Mapping[str, str]:
+        """Snapshots of external data."""
+        return {}
+
+    def requires(self) -> list[luigi.Task]:
+        return list(_tasks(self.inputs().values()))
+
+    def describe(self) -> Recipe:
+        """The recipe before retractions. Raises Undecided while a pin is missing."""
+        return Recipe(
+            family=self.family,
+            name=self.usecase,
+            version=self.settings.versions[self.kind],
+            parameters=self.parameters(),
+            inputs={role: _key(value) for role, value in self.inputs().items()},
+            externals=self.externals(),
+            date=self.date.isoformat(),
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe now, retractions included."""
+        return current().recipe(self)
+
+    def output(self) -> ArtifactTarget | list[ArtifactTarget]:
+        try:
+            return ArtifactTarget(self.recipe)
+        except Undecided:
+            return []
+
+    def complete(self) -> bool:
+        try:
+            return current().index.has(self.recipe)
+        except Undecided:
+            return False
+
+    def run(self) -> None:
+        """Have the job make the artifact, or find that somebody did."""
+        session = current()
+        session.begin()
+        self.decide()
+        manifest = session.dispatcher.make(self.spec(), self.label, self.size)
+        session.index.add(manifest_path(self.recipe), manifest)
+        session.made.append(manifest.key)
+        session.observer.committed(self.label, manifest)
+
+    def decide(self) -> None:
+        """Fix what the recipe hangs on; steps without a pin have nothing to do."""
+
+    @property
+    def size(self) -> str:
+        """The size that the first attempt gets."""
+        return self.settings.sizes.get(self.kind, "s")
+
+    def spec(self) -> JobSpec:
+        """The job's specification: recipe, and where its inputs lie with their digests."""
+        references = {role: _reference(value) for role, value in self.inputs().items()}
+        return JobSpec(self.kind, RecipeRecord.of(self.recipe), references)
+
+    def reference(self) -> Reference:
+        """This artifact as others name it; it must exist."""
+        return current().index.manifest_of(self.recipe).reference(manifest_path(self.recipe))
+
+
+def _tasks(values: Any) -> Iterator[ArtifactTask]:
+    for value in values:
+        if isinstance(value, ArtifactTask):
+            yield value
+        elif not isinstance(value, Reference):
+            yield from value
+
+
+def _key(value: ArtifactTask | Reference | Sequence[ArtifactTask]) -> str | tuple[str, ...]:
+    if isinstance(value, Reference):
+        return value.key
+    if isinstance(value, ArtifactTask):
+        return value.recipe.key
+    return tuple(task.recipe.key for task in value)
+
+
+def _reference(
+    value: ArtifactTask | Reference | Sequence[ArtifactTask],
+) -> Reference | list[Reference]:
+    if isinstance(value, Reference):
+        return value
+    if isinstance(value, ArtifactTask):
+        return value.reference()
+    return [task.reference() for task in value]
