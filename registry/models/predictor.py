@@ -8,12 +8,18 @@ from registry.errors import BadData
 from registry.models.golden import check_golden
 
 if TYPE_CHECKING:
-    from registry.models.bundle import Bundle
+    from registry.models.bundle import Bundle, Flavor, Link
     from registry.models.signature import Matrix
 
 
 class Predictor(Protocol):
-    """A loaded model. Calls are safe from several threads; `close` is not, while one runs."""
+    """A loaded model of `features` inputs and `outputs` values per row.
+
+    Calls are safe from several threads; `close` is not, while one runs.
+    """
+
+    features: int
+    outputs: int
 
     def predict(self, matrix: Matrix) -> Matrix:
         """Outputs of shape (rows, outputs) for inputs of shape (rows, inputs), both float64.
@@ -35,28 +41,29 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
         NotFound, Corrupt: see `Bundle.model_bytes`.
         BadData: the library refuses the file, or its shape is not that of the signature.
     """
-    model = bundle.model_bytes()
-    predictor: Predictor
-    features = len(bundle.signature.inputs)
-    if bundle.flavor == "lightgbm":
-        from registry.models.lightgbm import LightGBMPredictor
-
-        predictor = LightGBMPredictor(model, threads)
-        found = (predictor.features, predictor.outputs)
-    else:
-        from registry.models.catboost import CatBoostPredictor
-
-        predictor = CatBoostPredictor(model, bundle.header.model.link, threads)
-        found = (predictor.features, predictor.outputs)
-    if found != (features, len(bundle.signature.outputs)):
+    link = bundle.header.model.link
+    predictor = open_model(bundle.model_bytes(), bundle.flavor, link, threads)
+    found = (predictor.features, predictor.outputs)
+    want = (len(bundle.signature.inputs), len(bundle.signature.outputs))
+    if found != want:
         predictor.close()
         raise BadData(
             f"{bundle.model_path} does not fit its signature",
-            f"it has {found[0]} inputs and {found[1]} outputs, the signature "
-            f"{features} and {len(bundle.signature.outputs)}",
+            f"it has {found[0]} inputs and {found[1]} outputs, the signature {want[0]} and {want[1]}",
             "Write the bundle again.",
         )
     return predictor
+
+
+def open_model(model: bytes, flavor: Flavor, link: Link | None, threads: int = 1) -> Predictor:
+    """Load the bytes of a native model file; see `open_predictor`, which verifies them first."""
+    if flavor == "lightgbm":
+        from registry.models.lightgbm import LightGBMPredictor
+
+        return LightGBMPredictor(model, threads)
+    from registry.models.catboost import CatBoostPredictor
+
+    return CatBoostPredictor(model, link, threads)
 
 
 def open_checked(bundle: Bundle, threads: int = 1) -> Predictor:

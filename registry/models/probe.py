@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from registry.errors import BadData
-from registry.models.bundle import Link, write_bundle
-from registry.models.golden import make_golden
+from registry.models.building import build_bundle
+from registry.models.bundle import Link
 from registry.models.importing import Fault, Request
-from registry.models.predictor import Predictor
 from registry.models.signature import Input, Output, Signature
 
 if TYPE_CHECKING:
@@ -43,26 +42,26 @@ def main() -> int:
 def build(request: Request) -> None:
     """Write the bundle that `request` asks for. Raises BadData."""
     model = Path(request.file).read_bytes()
-    predictor, inputs, names, link = (
-        _lightgbm(model) if request.flavor == "lightgbm" else _catboost(model)
-    )
+    inputs, names, link = _lightgbm(model) if request.flavor == "lightgbm" else _catboost(model)
     outputs = request.outputs or names
     if len(outputs) != len(names):
         raise BadData(f"the model has {len(names)} outputs", f"named were {', '.join(outputs)}")
     signature = Signature(inputs, tuple(Output(name) for name in outputs))
     rows = _sample(Path(request.sample), signature) if request.sample else _made_up(signature)
-    golden = make_golden(predictor, signature, rows, request.flavor)
-    folder = Path(request.folder)
-    write_bundle(
-        folder, flavor=request.flavor, model=model, link=link, signature=signature, golden=golden
+    build_bundle(
+        Path(request.folder),
+        flavor=request.flavor,
+        model=model,
+        link=link,
+        signature=signature,
+        rows=rows,
     )
 
 
-_Described = tuple[Predictor, tuple[Input, ...], tuple[str, ...], Link | None]
+_Described = tuple[tuple[Input, ...], tuple[str, ...], Link | None]
 
 
 def _lightgbm(model: bytes) -> _Described:
-    from registry.models.lightgbm import LightGBMPredictor
     from registry.models.lightgbm_text import TextModel, check_text
 
     text: TextModel = check_text(model)
@@ -74,7 +73,7 @@ def _lightgbm(model: bytes) -> _Described:
         for i, name in enumerate(text.names)
     )
     binary = text.objective.split(" ")[0] in ("binary", "cross_entropy")
-    return LightGBMPredictor(model), inputs, _outputs(text.outputs, binary), None
+    return inputs, _outputs(text.outputs, binary), None
 
 
 def _vocabularies(
@@ -102,7 +101,7 @@ def _catboost(model: bytes) -> _Described:
     link = link_of(predictor.model)
     inputs = tuple(Input(name) for name in predictor.names)
     predictor = CatBoostPredictor(model, link)
-    return predictor, inputs, _outputs(predictor.outputs, link == "logistic"), link
+    return inputs, _outputs(predictor.outputs, link == "logistic"), link
 
 
 def _outputs(count: int, probability: bool) -> tuple[str, ...]:

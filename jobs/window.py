@@ -1,0 +1,71 @@
+"""Labelled rows of several days: what a model is trained on and compared with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from jobs.tables import read_table
+from registry.errors import BadData
+from registry.features.view import FeatureView
+
+Labels = NDArray[np.float64]
+
+
+def read_window(
+    view: FeatureView, folders: Sequence[Path], before: dt.date | None = None
+) -> tuple[pa.Table, Labels]:
+    """Features and labels (0 or 1) of the days in `folders`.
+
+    With `before`, only rows whose label was known before that day began (00:00 UTC): a model of
+    that day could not have learnt from the others.
+
+    Raises:
+        BadData: a file is broken or lacks columns, ids do not match, nothing is left, or all
+            labels are equal.
+    """
+    days = [_read_day(view, folder) for folder in folders]
+    features = pa.concat_tables([day[0] for day in days])
+    labels = pa.concat_tables([day[1] for day in days])
+    if before is not None:
+        start = dt.datetime.combine(before, dt.time(), dt.UTC)
+        known = pc.fill_null(
+            pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC"))), False
+        )
+        features, labels = features.filter(known), labels.filter(known)
+    values = np.asarray(pc.cast(labels["label"], pa.float64()).to_numpy(), dtype=np.float64)
+    _check(view, values)
+    return features, values
+
+
+def _read_day(view: FeatureView, folder: Path) -> tuple[pa.Table, pa.Table]:
+    features = read_table(folder / "features.parquet", view.schema.names)
+    labels = read_table(folder / "labels.parquet", [view.entity, "label", "known_at"])
+    if not features[view.entity].equals(labels[view.entity]):
+        raise BadData(
+            f"the labels in {folder.name} are not those of its features",
+            f"their {view.entity} differ",
+            "Retract the features of that day, and run again.",
+        )
+    return features, labels
+
+
+def _check(view: FeatureView, labels: Labels) -> None:
+    if not len(labels):
+        raise BadData(
+            f"the window of {view.name} holds no rows",
+            "",
+            "Widen the window, or choose a later day.",
+        )
+    if labels.min() == labels.max():
+        raise BadData(
+            f"all {len(labels)} labels of {view.name} are {bool(labels[0])}",
+            "a model needs both classes",
+            "Widen the window, or check the label.",
+        )

