@@ -6,6 +6,7 @@ collection stand on these records, not on the memory of a scheduler.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -18,6 +19,8 @@ from registry.artifacts.records import decode_record, encode_record
 from registry.artifacts.store.once import create_once, write_id
 from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
+
+_RECORD = re.compile(r"attempts/[0-9a-f]{64}/[0-9]{4,}\.json")
 
 
 class RecipeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,12 +110,13 @@ def read_attempt(store: Store, path: str) -> Attempt:
 
 def attempts_of(store: Store, key: str) -> list[Attempt]:
     """Every attempt at `key`, in the order of their numbers."""
-    paths = [p for p in store.list(f"attempts/{key}/") if _is_record(p)]
-    return [read_attempt(store, path) for path in paths]
+    found = (read_attempt(store, p) for p in store.list(f"attempts/{key}/") if is_record(p))
+    return sorted(found, key=lambda attempt: attempt.number)
 
 
-def _is_record(path: str) -> bool:
-    return path.endswith(".json") and not path.endswith(".end.json")
+def is_record(path: str) -> bool:
+    """Whether `path` is that of an attempt's record, rather than of its log, end, or a copy."""
+    return _RECORD.fullmatch(path) is not None
 
 
 def open_attempt(

@@ -7,18 +7,21 @@ it, so that the next run makes them again.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from registry.artifacts import layout
-from registry.artifacts.attempt import attempts_of
+from registry.artifacts.attempt import is_record, read_attempt
 from registry.artifacts.fetch import read_manifest
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import encode_record
 from registry.artifacts.store.once import create_once, write_id
 from registry.artifacts.store.protocol import Store
 from registry.errors import BadData, NotFound, Refused, UsageError
+
+_RECORD = re.compile(r"retractions/(?P<base_key>[0-9a-f]{64})/(?P<epoch>[0-9]{4})\.json")
 
 
 class Retraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,9 +39,10 @@ class Retraction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_epochs(store: Store) -> Mapping[str, int]:
     """How often each base key was retracted, from one listing."""
     epochs: dict[str, int] = {}
-    for path in store.list("retractions/"):
-        _, base_key, name = path.split("/")
-        epochs[base_key] = max(epochs.get(base_key, 0), int(name.removesuffix(".json")))
+    for match in map(_RECORD.fullmatch, store.list("retractions/")):
+        if match:  # Other files, such as copies made by hand, do not count.
+            base_key, epoch = match["base_key"], int(match["epoch"])
+            epochs[base_key] = max(epochs.get(base_key, 0), epoch)
     return epochs
 
 
@@ -78,9 +82,14 @@ def find_recipe(store: Store, key_prefix: str) -> Recipe:
     """
     path = find_manifest_path(store, key_prefix)
     try:
-        return read_manifest(store, path).recipe()
+        recipe = read_manifest(store, path).recipe()
     except BadData:
-        return _recipe_from_attempts(store, path)
+        recipe = _recipe_from_attempts(store, path)
+    if not recipe.key.startswith(key_prefix):
+        raise NotFound(
+            f"there is no artifact {key_prefix} in {store.url}", f"there is one {recipe.key}"
+        )
+    return recipe
 
 
 def find_manifest_path(store: Store, key_prefix: str) -> str:
@@ -100,10 +109,12 @@ def find_manifest_path(store: Store, key_prefix: str) -> str:
 
 def _recipe_from_attempts(store: Store, manifest_path: str) -> Recipe:
     short = manifest_path.removesuffix(".json").rpartition("--")[2]
-    keys = {path.split("/")[1] for path in store.list("attempts/")}
-    for key in sorted(keys):
-        if key.startswith(short):
-            return attempts_of(store, key)[-1].spec.recipe.recipe()
+    for path in store.list("attempts/"):
+        if path.startswith(f"attempts/{short}") and is_record(path):
+            try:
+                return read_attempt(store, path).spec.recipe.recipe()
+            except BadData:
+                continue  # Any other attempt knows the recipe as well.
     raise NotFound(
         f"the recipe of {short} is lost", "its manifest is damaged and it has no attempt record"
     )
