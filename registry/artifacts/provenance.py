@@ -65,7 +65,7 @@ def _git(*words: str) -> str | None:
 
 def refuse_dirty_production(environment: str, code: Code) -> None:
     """Raise Refused when uncommitted code would write to `prod`."""
-    if environment.split("/")[0] == "prod" and (code.dirty or code.commit == "unknown"):
+    if environment.partition("/")[0] == "prod" and (code.dirty or code.commit == "unknown"):
         raise Refused(
             "this checkout may not write to prod",
             "its code is not the content of a commit, so nobody could reproduce the result",
