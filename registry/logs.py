@@ -17,7 +17,12 @@ def _to_ecs(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[
     return {_ECS.get(key, key): value for key, value in event.items()}
 
 
-def _named(logger: Any, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _of_library(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["logger"] = event["_record"].name
+    return event
+
+
+def _named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event.setdefault("logger", "penstock")
     return event
 
@@ -30,10 +35,9 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named,
-        structlog.processors.format_exc_info,
     ]
     render: list[Any] = (
-        [_to_ecs, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, _to_ecs, structlog.processors.JSONRenderer()]
         if json
         else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
     )
@@ -43,9 +47,18 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=level.upper(), stream=out, force=True, format="%(name)s: %(message)s")
+    # Libraries that log the standard way (Luigi does) come out in the same form.
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_of_library, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def get_logger(name: str) -> Any:
     """A logger whose lines carry `name`; bind further fields with `.bind(key=value)`."""
-    return structlog.get_logger().bind(logger=name)
+    # Bound lazily: a module's own logger, made at import, must follow a later `configure`.
+    return structlog.get_logger(logger=name)
