@@ -85,6 +85,12 @@ def load_usecase(name: str) -> UseCaseSettings:
             "it must define SETTINGS = UseCaseSettings(…)",
             "See docs/usecase.md.",
         )
+    if settings.name != name:
+        raise BadData(
+            f"usecases/{name}/settings.py has the name {settings.name!r}",
+            "its artifacts would be taken for those of another use case",
+            f"Write name={name!r}.",
+        )
     return _checked(settings)
 
 
