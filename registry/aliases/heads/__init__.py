@@ -20,7 +20,6 @@ __all__ = ["Head", "Heads", "head_of", "open_heads"]
 def open_heads(settings: Settings) -> Heads:
     """The heads of the environment that `settings` name, kept in files below `settings.var`."""
     import hashlib
-    import os
     from pathlib import Path
 
     from registry.aliases.heads.files import FileHeads
@@ -29,7 +28,7 @@ def open_heads(settings: Settings) -> Heads:
     # the pipeline moves.
     scheme, separator, rest = settings.store.rpartition("://")
     local = not separator or scheme == "file"
-    where = os.path.abspath(Path(rest).expanduser()) if local else settings.store.rstrip("/")
+    where = Path(rest).expanduser().resolve() if local else settings.store.rstrip("/")
     scope = hashlib.sha256(f"{where}\n{settings.environment}".encode()).hexdigest()[:12]
     name = settings.environment.replace("/", "-")
     return FileHeads(Path(settings.var).absolute() / "heads" / f"{name}-{scope}")
