@@ -70,5 +70,5 @@ class MemoryStore:
             found = [key for key in self._objects if key.startswith(full)]
         yield from sorted(key[len(self._prefix) :] for key in found)
 
-    def local_path(self, key: str) -> Path | None:
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002 (the protocol's signature)
         return None

@@ -100,7 +100,7 @@ class ObjectStore:
             ]
         yield from sorted(path[len(self._prefix) :] for path in found)
 
-    def local_path(self, key: str) -> Path | None:
+    def local_path(self, key: str) -> Path | None:  # noqa: ARG002 (the protocol's signature)
         return None
 
     def _full(self, key: str) -> str:

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from registry.errors import StoreError, UsageError
 
-
 #: Control characters, and the halves of surrogate pairs that stand for undecodable file names.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
