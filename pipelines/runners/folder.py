@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pipelines.runners.records import (
+from pipelines.runners.memory import memory_evidence
+from pipelines.runners.shim import (
     EXIT,
     JOB,
     LOG,
@@ -45,20 +46,31 @@ T = TypeVar("T")
 
 
 class ExitRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`exit.json`: how a job ended. `cause` is a word of `states.CAUSES`."""
+    """`exit.json`: how a job ended, as facts. `cause` is a word of `states.CAUSES`."""
 
     exit_code: int | None = None
     signal: int | None = None
     cause: str | None = None
     reason: str = ""
+    memory_mb: int = 0
+    kernel_killed: bool = False
     peak_mb: float | None = None
     cpu_s: float | None = None
     wall_s: float | None = None
 
-    def ended(self) -> Ended:
-        """The state that this record stands for. Raises Corrupt."""
-        kind = kind_of(self.exit_code, self.signal, self.cause)
-        return Ended(self.exit_code, self.signal, kind, self._usage(), self.reason)
+    def ended(self, log_tail: bytes) -> Ended:
+        """The state that these facts and the end of the log add up to. Raises Corrupt."""
+        cause, reason = self.cause, self.reason
+        if cause is None and (evidence := self._memory_evidence(log_tail)):
+            cause, reason = "oom", evidence
+        kind = kind_of(self.exit_code, self.signal, cause)
+        return Ended(self.exit_code, self.signal, kind, self._usage(), reason)
+
+    def _memory_evidence(self, log_tail: bytes) -> str:
+        return memory_evidence(
+            self.exit_code, self.signal, self.peak_mb or 0, self.memory_mb, self.kernel_killed,
+            log_tail,
+        )  # fmt: skip
 
     def _usage(self) -> Usage | None:
         if self.peak_mb is None or self.cpu_s is None or self.wall_s is None:
@@ -98,7 +110,7 @@ class JobFolder:
         if lock_is_held(str(self.lock)) and not (self.path / EXIT).exists():
             return Running() if started else Starting()
         if (end := self._read(EXIT, ExitRecord)) is not None:
-            return end.ended()
+            return end.ended(self.log_tail(4096))
         if (stop := self._read(STOP, StopRecord)) is not None:
             return Ended(None, None, kind_of(None, None, stop.cause), reason=stop.reason)
         if started:
@@ -118,7 +130,7 @@ class JobFolder:
         """Record the end of an attempt whose job never ran."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_record(
-            str(self.path), EXIT, msgspec.to_builtins(ExitRecord(None, None, cause, reason))
+            str(self.path), EXIT, msgspec.to_builtins(ExitRecord(cause=cause, reason=reason))
         )
 
     def ask_to_end(self, cause: str, reason: str) -> None:

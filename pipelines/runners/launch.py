@@ -16,7 +16,7 @@ from pipelines.runners import shim
 from pipelines.runners.folder import JobFolder
 from pipelines.runners.ledger import Ledger
 from pipelines.runners.protocol import JOB_DEFAULTS, AttemptReference, Command
-from pipelines.runners.records import LOG
+from pipelines.runners.shim import LOG
 from pipelines.runners.sizes import Capacity, size_named
 from pipelines.runners.states import Starting, Unknown
 from registry.artifacts.attempt import Attempt

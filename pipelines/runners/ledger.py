@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.runners.folder import LOCKS
-from pipelines.runners.records import lock_is_held
+from pipelines.runners.shim import lock_is_held
 from pipelines.runners.sizes import Capacity, Size
 
 

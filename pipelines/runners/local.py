@@ -80,10 +80,10 @@ class LocalRunner:
         if self._foreign(attempt) or self._folder(attempt).begun():
             return
         self._failed.pop(attempt.write_id, None)
-        if not self._enqueue(attempt, reference, behind_others=True):
-            if shortage := self._launcher.launch(attempt, reference):
-                self._shortage = shortage
-                self._enqueue(attempt, reference)
+        waits = self._enqueue(attempt, reference, behind_others=True)
+        if not waits and (shortage := self._launcher.launch(attempt, reference)):
+            self._shortage = shortage
+            self._enqueue(attempt, reference)
         self._watcher.stir()
 
     def state(self, attempt: Attempt) -> State:

@@ -16,6 +16,8 @@ of which every job of a machine pays for. `os.path`, not `pathlib`, for the same
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import resource
 import select
@@ -27,20 +29,14 @@ from typing import Any, NamedTuple
 
 # Imported by path, after the standard library: -I leaves the program's own folder out.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-from pipelines.runners.records import EXIT, JOB, STARTED, STOP, birth, read_record, write_record
 from registry.crashpoints import crashpoint
+
+#: Files of a job's folder. The runner writes `job.json` and `stop.json`, the shim the others; the
+#: job prints into the log.
+JOB, STARTED, STOP, EXIT, LOG = "job.json", "started.json", "stop.json", "exit.json", "log"
 
 #: How often the shim looks at the clock, the log and a request to stop, in seconds.
 PAUSE_S = 0.5
-
-#: Peak memory from this share of the size on makes a SIGKILL or a crash a case of memory.
-NEARLY_ALL = 0.9
-
-#: What programs print last when an allocation was refused.
-MEMORY_WORDS = (b"MemoryError", b"bad_alloc", b"bad allocation", b"Cannot allocate memory")
-
-#: Exit codes with a meaning of their own (sysexits), which the words of a log do not change.
-SPEAKING_CODES = frozenset(range(64, 79)) - {70}
 
 
 class Ending(NamedTuple):
@@ -64,7 +60,7 @@ def main(folder: str, lock: int) -> None:
     os.write(go, b"g")
     os.close(go)
     ending = watch(folder, job, pid, wake)
-    end = verdict(job, ending, kernel_kills() > kills)
+    end = exit_record(job, ending, kernel_kills() > kills)
     end["wall_s"] = round(time.monotonic() - begun, 3)
     bound_log(job["log_limit"])
     crashpoint("shim.before_exit_file")
@@ -158,21 +154,21 @@ def reap(pid: int) -> tuple[int, resource.struct_rusage] | None:
     return (status, usage) if done else None
 
 
-def verdict(job: dict[str, Any], ending: Ending, kernel_killed: bool) -> dict[str, Any]:
-    """The exit record: what the system said of the end, and what the shim knows beyond."""
-    status, usage, cause, reason = ending
-    code, number = exit_of(status)
-    peak = peak_mb(usage)
-    if code == 0:  # it was done before it could be stopped
-        cause, reason = None, ""
-    elif cause is None:
-        reason = memory_evidence(code, number, peak, job["memory_mb"], kernel_killed, log_tail())
-        cause = "oom" if reason else None
-    cpu = usage.ru_utime + usage.ru_stime
+def exit_record(job: dict[str, Any], ending: Ending, kernel_killed: bool) -> dict[str, Any]:
+    """What the system said of the end, and why the shim brought it about; the runner judges."""
+    code, number = exit_of(ending.status)
+    done = code == 0  # it was done before it could be stopped
+    usage = ending.usage
     return {
-        "exit_code": code, "signal": number, "cause": cause, "reason": reason,
-        "peak_mb": round(peak, 1), "cpu_s": round(cpu, 3),
-    }  # fmt: skip
+        "exit_code": code,
+        "signal": number,
+        "cause": None if done else ending.cause,
+        "reason": "" if done else ending.reason,
+        "memory_mb": job["memory_mb"],
+        "kernel_killed": kernel_killed,
+        "peak_mb": round(peak_mb(usage), 1),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+    }
 
 
 def exit_of(status: int) -> tuple[int | None, int | None]:
@@ -184,23 +180,6 @@ def exit_of(status: int) -> tuple[int | None, int | None]:
 def peak_mb(usage: resource.struct_rusage) -> float:
     """Peak resident memory in MiB; Linux counts in KiB, macOS in bytes."""
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def memory_evidence(
-    code: int | None, number: int | None, peak: float, limit: int, kernel_killed: bool, tail: bytes
-) -> str:
-    """Why a failed job is a case of memory, in words; empty when nothing says so."""
-    if number == signal.SIGKILL and kernel_killed:
-        return "the kernel ended processes to free memory while the job was killed"
-    if number in {signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS}:
-        if peak >= NEARLY_ALL * limit:
-            return f"killed at a peak of {peak:.0f} of {limit} MiB"
-        if number == signal.SIGKILL:
-            return ""
-    elif number is not None or code in SPEAKING_CODES:
-        return ""
-    words = next((words for words in MEMORY_WORDS if words in tail), b"")
-    return f"its log ends with {words.decode()}" if words else ""
 
 
 def kernel_kills() -> int:
@@ -223,13 +202,6 @@ def bound_log(limit: int) -> None:
             note(f"the log passed {limit} bytes; what followed its first half was dropped here")
 
 
-def log_tail(size: int = 4096) -> bytes:
-    """The last bytes that the job printed."""
-    with contextlib.suppress(OSError):
-        return os.pread(1, size, max(0, os.fstat(1).st_size - size))
-    return b""
-
-
 def note(text: str) -> None:
     """Add a line of the shim's own to the job's log."""
     with contextlib.suppress(OSError):
@@ -250,6 +222,72 @@ def signal_group(pid: int, number: int) -> None:
     """Send a signal to the job and what it started, as far as that is still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def read_record(folder: str, name: str) -> dict[str, Any]:
+    """The JSON object in a file of the folder."""
+    with open(os.path.join(folder, name), "rb") as file:
+        record: dict[str, Any] = json.load(file)
+    return record
+
+
+def write_record(folder: str, name: str, record: dict[str, Any], keep_locked: bool = False) -> int:
+    """Write a JSON object so that it survives a power cut.
+
+    Returns:
+        A descriptor of the file, whose `flock` is held, when `keep_locked`; otherwise -1.
+    """
+    path = os.path.join(folder, name)
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        if keep_locked:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(record).encode())
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(folder)
+        return os.dup(file.fileno()) if keep_locked else -1
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_is_held(path: str) -> bool:
+    """Whether a process holds the exclusive `flock` of the file at `path`.
+
+    Asks for a shared lock, so that those who ask never take each other for the holder.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def birth(pid: int) -> int | None:
+    """When a process began, in clock ticks since boot; None where the system does not say.
+
+    Process id and birth together name one process, even after the id was given away again.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 if __name__ == "__main__":
