@@ -61,4 +61,4 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
 def get_logger(name: str) -> Any:
     """A logger whose lines carry `name`; bind further fields with `.bind(key=value)`."""
     # Bound lazily: a module's own logger, made at import, must follow a later `configure`.
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(**{_ECS["logger"]: name})
