@@ -30,6 +30,20 @@ def _non_negative(text: str) -> float:
     return number
 
 
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError("must be above 0")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 65536:
+        raise ValueError("must be from 0 to 65535")
+    return number
+
+
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
     if text.lower() not in words:
@@ -92,6 +106,29 @@ TABLE: tuple[Setting, ...] = (
     _row("local_log_mb", _positive_int, 64, "MiB that the log of one job may have"),
     _row("local_grace", _non_negative, 5.0, "seconds a job has to end when stopped"),
     # serving
+    _row("serving_host", str, "127.0.0.1", "address that the endpoint is bound to"),
+    _row("serving_port", _port, 8080, "port of the endpoint; 0 takes any free one"),
+    _row(
+        "serving_allow_public",
+        _flag,
+        False,
+        "allow an address that other machines can reach (there is no authentication yet)",
+    ),
+    _row("serving_workers", _positive_int, 2, "worker processes for each model"),
+    _row("serving_threads", _positive_int, 1, "threads of one worker"),
+    _row("serving_max_batch_size", _positive_int, 64, "rows that a worker predicts at once"),
+    _row("serving_max_queue_delay_ms", _non_negative, 0.0, "ms a row may wait for company"),
+    _row("serving_max_queue_rows", _positive_int, 4096, "rows of a model that may wait"),
+    _row("serving_request_timeout", _positive, 30.0, "seconds from a request to its answer"),
+    _row("serving_read_timeout", _positive, 20.0, "seconds in which a request must arrive"),
+    _row("serving_idle_timeout", _positive, 75.0, "seconds an unused connection is kept"),
+    _row("serving_max_body", _positive_int, 16 * 1024 * 1024, "bytes of a request's body"),
+    _row("serving_max_header", _positive_int, 16 * 1024, "bytes of a request's headers"),
+    _row("serving_max_connections", _positive_int, 4096, "connections open at once"),
+    _row("serving_load_timeout", _positive, 60.0, "seconds a worker may take to load a model"),
+    _row("serving_load_attempts", _positive_int, 3, "tries to load a model that crashes or hangs"),
+    _row("serving_drain_delay", _non_negative, 0.0, "seconds from 'not ready' to closing the port"),
+    _row("serving_drain_timeout", _positive, 25.0, "seconds in which requests may finish"),
 )
 
 

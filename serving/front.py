@@ -1,0 +1,227 @@
+"""The front: the supervisor's side of the gateway process.
+
+It remembers what the gateway was told, so that a new gateway can be told the same: the generations
+in use, a link to each of their workers, and which of them is active.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+from registry.logs import get_logger
+from serving.backoff import Backoff
+from serving.children import Child, Children
+from serving.errors import ChildDied, Rejected
+from serving.link import create_link
+from serving.messages import (
+    Activate,
+    Activated,
+    Attach,
+    Close,
+    Connect,
+    Drain,
+    Failed,
+    FromGateway,
+    Message,
+    Notice,
+    Retire,
+    Retired,
+    Start,
+    Tick,
+    decoder,
+)
+from serving.options import Options
+from serving.pool import STEADY, Pool, Worker
+
+log = get_logger(__name__)
+_decoder = decoder(FromGateway)
+#: Seconds after which a gateway that does not acknowledge a flip is taken for hung.
+PATIENCE = 30.0
+
+
+class Front:
+    """Starts the gateway, starts it again when it dies, and passes it links and flips."""
+
+    def __init__(
+        self, children: Children, listener: socket.socket, options: Options, models: list[str]
+    ) -> None:
+        self._children = children
+        self._listener = listener
+        self._options = options
+        self._models = models
+        self._child: Child | None = None
+        self._pools: dict[int, Pool] = {}
+        self._active: dict[str, int] = {}
+        self._notices: dict[str, Notice] = {}
+        self._acknowledged: dict[tuple[str, int], asyncio.Future[None]] = {}
+        self._backoff = Backoff(first=0.02)
+        self._since = 0.0
+        self._closing = False
+        self._restart: asyncio.Task[None] | None = None
+
+    # the process ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start a gateway and tell it everything. Raises ChildDied."""
+        child = await self._children.start("gateway", "pen:gateway")
+        self._child, self._since = child, asyncio.get_running_loop().time()
+        child.listen(_decoder, self._receive, lambda: self._lost(child))
+        self._send(Start(self._options, self._models), [self._listener.fileno()])
+        for pool in self._pools.values():
+            self._announce(pool)
+        for model, number in self._active.items():
+            self._send(Activate(model, number))
+        for notice in self._notices.values():
+            self._send(notice)
+
+    def _lost(self, child: Child) -> None:
+        if child is not self._child:
+            return
+        self._child = None
+        # The links of a dead gateway are gone with it, so what it was to retire is retired.
+        self._settle_retired()
+        if self._closing:
+            return
+        log.error("gateway died", pid=child.pid)
+        self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        if asyncio.get_running_loop().time() - self._since > STEADY:
+            self._backoff.reset()
+        while not self._closing:
+            await asyncio.sleep(self._backoff.next())
+            try:
+                await self.start()
+                return
+            except ChildDied as error:
+                log.error("gateway not started", reason=str(error))
+
+    def _settle_retired(self) -> None:
+        for (_, number), future in self._acknowledged.items():
+            if number not in self._pools and not future.done():
+                future.set_result(None)
+
+    # messages ---------------------------------------------------------------------------------
+
+    def _send(self, message: Message, descriptors: list[int] | None = None) -> None:
+        """Send, if there is a gateway. One that starts later is told everything anyway."""
+        if self._child is not None:
+            with contextlib.suppress(ChildDied):
+                self._child.send(message, descriptors or ())
+
+    def _receive(self, message: Any) -> None:
+        future = self._acknowledged.get((type(message).__name__, message.generation))
+        if isinstance(message, Failed):
+            future = self._acknowledged.get((Activated.__name__, message.generation))
+        if future is None or future.done():
+            return
+        if isinstance(message, Failed):
+            future.set_exception(Rejected(message.reason))
+        else:
+            future.set_result(None)
+
+    def _expect(self, kind: type[Message], number: int) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._acknowledged[kind.__name__, number] = future
+        future.add_done_callback(lambda _: self._acknowledged.pop((kind.__name__, number), None))
+        return future
+
+    # generations ------------------------------------------------------------------------------
+
+    async def activate(self, pool: Pool) -> None:
+        """Give the gateway links to the workers of `pool` and flip to it; returns once it did.
+
+        Raises:
+            Rejected: the gateway cannot take this generation.
+        """
+        generation = pool.generation
+        before = self._active.get(generation.model)
+        self._pools[generation.number] = pool
+        pool.on_replaced = lambda worker: self._connect(pool, worker)
+        acknowledged = self._expect(Activated, generation.number)
+        try:
+            self._announce(pool)
+            self._active[generation.model] = generation.number
+            self._send(Activate(generation.model, generation.number))
+            await self._patiently(acknowledged)
+        except BaseException:
+            self._forget(pool)
+            if before is not None:
+                self._active[generation.model] = before
+            raise
+
+    async def _patiently(self, acknowledged: asyncio.Future[None]) -> None:
+        """Wait for the gateway. One that does not answer is ended; the next is told again."""
+        while not acknowledged.done():
+            await asyncio.wait({acknowledged}, timeout=PATIENCE)
+            if not acknowledged.done() and self._child is not None:
+                log.error("gateway does not answer", pid=self._child.pid)
+                self._child.kill()
+        acknowledged.result()
+
+    async def retire(self, pool: Pool) -> None:
+        """Let the batches of `pool` finish; returns once the gateway has closed its links."""
+        generation = pool.generation
+        self._forget(pool)
+        if self._child is None:
+            return
+        acknowledged = self._expect(Retired, generation.number)
+        self._send(Retire(generation.model, generation.number))
+        await acknowledged
+
+    def _forget(self, pool: Pool) -> None:
+        number = pool.generation.number
+        self._pools.pop(number, None)
+        pool.on_replaced = None
+        if self._active.get(pool.generation.model) == number:
+            del self._active[pool.generation.model]
+
+    def _announce(self, pool: Pool) -> None:
+        self._send(pool.generation.announce())
+        for worker in list(pool.workers.values()):
+            self._connect(pool, worker)
+
+    def _connect(self, pool: Pool, worker: Worker) -> None:
+        """Make a link and give each side its end. If one is dead the other reads end of file."""
+        link = create_link(worker.layout)
+        generation = pool.generation
+        connect = Connect(generation.model, generation.number, worker.number, worker.layout)
+        with contextlib.suppress(ChildDied):
+            worker.child.send(Attach(worker.layout), link.for_worker)
+        self._send(connect, list(link.for_gateway))
+        link.close()
+
+    def notify(self, notice: Notice) -> None:
+        """Tell how a reload ended, for the page and the metrics."""
+        self._notices[notice.model] = notice
+        self._send(notice)
+
+    def tick(self) -> None:
+        """Tell the gateway that the supervisor is alive."""
+        self._send(Tick())
+
+    # the end ----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Not ready any more; connections close with their next answer."""
+        self._send(Drain())
+
+    async def close(self, patience: float) -> None:
+        """Accept nothing more, finish what is there, exit; SIGKILL after `patience` seconds."""
+        self._closing = True
+        if self._restart is not None:
+            self._restart.cancel()
+            await asyncio.gather(self._restart, return_exceptions=True)
+        self._listener.close()
+        child = self._child
+        if child is None:
+            return
+        self._send(Close())
+        try:
+            await asyncio.wait_for(child.ended.wait(), patience)
+        except TimeoutError:
+            log.warning("requests did not finish in time", seconds=patience)
+            await child.stop(0.0)

@@ -1,0 +1,1 @@
+"""The gateway process: HTTP, validation, admission, batches. It never runs a model."""

@@ -1,0 +1,249 @@
+"""The batcher: which rows go into the next batch. Pure: no sockets, no clock of its own.
+
+Admitted work waits in one FIFO per priority. Nothing is dropped into a buffer before a worker is
+there to compute it, so what expired or was cancelled in the meantime costs nothing, and the queue
+itself builds the batch while the workers are busy. Every row of a work is answered by one
+generation: a work that meets a flip half-way starts again on the new one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.arena import Matrix
+from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
+from serving.gateway.work import Span, Target, Work
+
+#: A row that ended this many workers while it was alone in its batch is poison.
+POISON_DEATHS = 2
+PRIORITIES = 2
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits of one model's queue: rows a batch, rows waiting, seconds a row may wait for more."""
+
+    max_batch_size: int = 64
+    max_queue_rows: int = 4096
+    max_queue_delay: float = 0.0
+
+
+@dataclass
+class Batch:
+    """Rows for one buffer, all of one generation."""
+
+    target: Any
+    spans: list[Span] = field(default_factory=list)
+    rows: int = 0
+    started: float = 0.0
+
+    def fill(self, buffer: Matrix) -> None:
+        """Copy the rows into the first `rows` rows of `buffer`."""
+        end = 0
+        for span in self.spans:
+            begin, end = end, end + span.rows
+            assert span.work.matrix is not None
+            buffer[begin:end] = span.work.matrix[span.start : span.stop]
+
+    def deadline(self) -> float:
+        """When the most patient row stops waiting, in seconds of the batcher's clock."""
+        return max(span.work.deadline for span in self.spans)
+
+
+class Batcher:
+    """The queue of one model."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.target: Target | None = None
+        #: Rows that wait and are still wanted.
+        self.rows = 0
+        self._queues: tuple[deque[Span], ...] = tuple(deque() for _ in range(PRIORITIES))
+        self._works: dict[Work, None] = {}
+
+    @property
+    def unsettled(self) -> int:
+        """Requests that wait or are being computed."""
+        return len(self._works)
+
+    def admit(self, work: Work, now: float) -> None:
+        """Queue a work.
+
+        Raises:
+            BodyTooLarge: it has more rows than the whole queue may hold.
+            Overloaded: the queue is full.
+        """
+        limit = self.policy.max_queue_rows
+        if work.rows > limit:
+            raise BodyTooLarge(f"the request has {work.rows} rows", f"at most {limit} are taken")
+        if self.rows + work.rows > limit:
+            raise Overloaded("the queue of this model is full", "", "Try again later.")
+        work.admitted = now
+        self._works[work] = None
+        self._push(self._queues[work.priority].append, Span(work, 0, work.rows))
+
+    def _push(self, put: Any, span: Span) -> None:
+        put(span)
+        span.work.waiting += span.rows
+        self.rows += span.rows
+
+    def _pop(self, queue: deque[Span]) -> Span:
+        span = queue.popleft()
+        if span.live:
+            span.work.waiting -= span.rows
+            self.rows -= span.rows
+        return span
+
+    def _forget(self, work: Work) -> None:
+        """Stop counting a work that is settled or cancelled; its spans are skipped later."""
+        if work in self._works:
+            del self._works[work]
+            self.rows -= work.waiting
+            work.waiting = 0
+
+    def _settle(self, work: Work, error: RequestError | None) -> None:
+        self._forget(work)
+        work.settle(error)
+
+    def cancel(self, work: Work) -> None:
+        """Drop a work whose client has gone."""
+        self._forget(work)
+        work.cancel()
+        self._compact()
+
+    def _compact(self) -> None:
+        """Let go of dropped spans before they outnumber the waiting rows."""
+        for queue in self._queues:
+            if len(queue) > 2 * self.rows + 64:
+                live = [span for span in queue if span.live]
+                queue.clear()
+                queue.extend(live)
+
+    def expire(self, now: float) -> None:
+        """Answer every work whose deadline has passed, waiting or not."""
+        for work in [work for work in self._works if work.deadline <= now]:
+            self._settle(work, DeadlinePassed("the deadline of the request has passed"))
+        self._compact()
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until a batch may be taken; 0: now; None: nothing waits."""
+        if not self.rows:
+            return None
+        policy = self.policy
+        if not policy.max_queue_delay or self.rows >= policy.max_batch_size:
+            return 0.0
+        oldest = min(queue[0].work.admitted for queue in self._queues if queue)
+        return max(0.0, oldest + policy.max_queue_delay - now)
+
+    def take(self, now: float, *, idle: bool = True) -> Batch | None:
+        """The next batch, or None. Only an `idle` worker gets a row that must be alone."""
+        batch = Batch(self.target, started=now)
+        for queue in self._queues:
+            while queue and batch.rows < self.policy.max_batch_size:
+                if not self._prepare(queue, now):
+                    continue
+                if queue[0].alone and (batch.spans or not idle):
+                    return batch if batch.spans else None
+                self._move(queue, batch, now)
+                if batch.spans[-1].alone:
+                    return batch
+        return batch if batch.spans else None
+
+    def _prepare(self, queue: deque[Span], now: float) -> bool:
+        """Make the head of the queue fit for the target; False if the head has changed."""
+        span = queue[0]
+        work = span.work
+        if not span.live:
+            queue.popleft()
+            return False
+        if work.deadline <= now:
+            self._pop(queue)
+            self._settle(work, DeadlinePassed("the deadline of the request has passed"))
+            return False
+        if work.pin is not None and work.pin is not self.target:
+            self._pop(queue)
+            self._restart(work)
+            return False
+        return self._encode(work)
+
+    def _restart(self, work: Work) -> None:
+        self.rows -= work.waiting
+        work.waiting = 0
+        work.restart()
+        whole = Span(work, 0, work.rows)
+        self._return([whole] if not work.suspect else whole.singles())
+
+    def _encode(self, work: Work) -> bool:
+        assert self.target is not None
+        if work.encoding == self.target.encoding:
+            return True
+        try:
+            work.matrix = self.target.encode(work.source)
+        except RequestError as error:
+            self._settle(work, error)
+            return False
+        work.encoding = self.target.encoding
+        return True
+
+    def _move(self, queue: deque[Span], batch: Batch, now: float) -> None:
+        span = self._pop(queue)
+        room = self.policy.max_batch_size - batch.rows
+        if span.rows > room:
+            rest = Span(span.work, span.start + room, span.stop)
+            span = Span(span.work, span.start, span.start + room)
+            self._push(queue.appendleft, rest)
+        if span.work.pin is None:
+            span.work.pin = self.target
+            span.work.dispatched = now
+        batch.spans.append(span)
+        batch.rows += span.rows
+
+    def done(self, batch: Batch, outputs: Matrix) -> None:
+        """Hand the computed rows of a batch to their works."""
+        end = 0
+        for span in batch.spans:
+            begin, end = end, end + span.rows
+            if span.live:
+                if span.work.left == span.rows:
+                    self._forget(span.work)
+                span.work.accept(span.start, outputs[begin:end])
+
+    def give_back(self, batch: Batch) -> None:
+        """Queue the rows of a batch that no worker has touched again, first in line."""
+        self._return(batch.spans)
+
+    def failed(self, batch: Batch) -> None:
+        """The model raised on this batch: find the row that it was, fail only its request."""
+        if batch.rows > 1:
+            self._isolate(batch)
+            return
+        for span in batch.spans:
+            if span.live:
+                self._settle(span.work, ModelFailed("the model could not answer these rows"))
+
+    def died(self, batch: Batch) -> None:
+        """A worker died on this batch: try its rows one by one, refuse one that kills twice."""
+        if batch.rows > 1:
+            self._isolate(batch)
+            return
+        for span in batch.spans:
+            span.alone = span.work.suspect = True
+            span.deaths += 1
+            if span.deaths < POISON_DEATHS:
+                self._return([span])
+            elif span.live:
+                error = ModelFailed("the model's process ends on these rows; they are refused")
+                self._settle(span.work, error)
+
+    def _isolate(self, batch: Batch) -> None:
+        live = [span for span in batch.spans if span.live]
+        for span in live:
+            span.work.suspect = True
+        self._return([single for span in live for single in span.singles()])
+
+    def _return(self, spans: list[Span]) -> None:
+        for span in reversed(spans):
+            if span.live:
+                self._push(self._queues[span.work.priority].appendleft, span)

@@ -1,0 +1,198 @@
+"""The dispatcher: brings one model's queue and the workers of its active generation together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from registry.logs import get_logger
+from serving.errors import FrameError, Overloaded
+from serving.frame import Frame, Kind
+from serving.gateway.batcher import Batch, Batcher, Policy
+from serving.gateway.metrics import Metrics
+from serving.gateway.served import Served
+from serving.gateway.work import Work
+from serving.link import GatewayEnd, Loan
+
+log = get_logger(__name__)
+
+
+class Dispatcher:
+    """One model: its queue, its active generation, and those that drain.
+
+    Everything runs on the event loop. `clock` gives seconds of CLOCK_MONOTONIC, which the workers
+    share.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        policy: Policy,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self.model = model
+        self.batcher = Batcher(policy)
+        self.active: Served | None = None
+        self._loop = loop
+        self._clock = clock
+        self._metrics = metrics
+        self._retiring: dict[int, tuple[Served, Callable[[], None]]] = {}
+        self._pumping = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # requests ---------------------------------------------------------------------------------
+
+    def submit(self, work: Work) -> None:
+        """Admit a request. Raises Overloaded, BodyTooLarge."""
+        if self.active is None:
+            raise Overloaded(f"the model {self.model} has no version that is ready yet")
+        self.batcher.admit(work, self._clock())
+        self._pump_soon()
+
+    def cancel(self, work: Work) -> None:
+        """Forget a request whose client has gone."""
+        self.batcher.cancel(work)
+
+    def expire(self) -> None:
+        """Answer the requests whose deadlines have passed."""
+        self.batcher.expire(self._clock())
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker of the active generation is there."""
+        return self.active is not None and bool(self.active.links)
+
+    # generations ------------------------------------------------------------------------------
+
+    def connect(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
+        """Use a new link to a worker of `served`."""
+        served.links[worker] = link
+        self._loop.add_reader(link.fileno(), self._collect, served, worker, link)
+        self._pump_soon()
+
+    def flip(self, served: Served) -> None:
+        """Send every batch from now on to `served`."""
+        self.active = self.batcher.target = served
+        self._pump_soon()
+
+    def retire(self, served: Served, retired: Callable[[], None]) -> None:
+        """Close the links of `served` once its batches are done, then call `retired`."""
+        self._retiring[served.number] = (served, retired)
+        self._finish_retiring(served)
+
+    def _finish_retiring(self, served: Served) -> None:
+        if served.number not in self._retiring or served.busy:
+            return
+        for worker in list(served.links):
+            self._drop(served, worker)
+        _, retired = self._retiring.pop(served.number)
+        retired()
+
+    # batches ----------------------------------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        """Build batches after this turn of the loop, of all requests that arrived in it."""
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        now = self._clock()
+        while (link := self._choose()) is not None:
+            wait = self.batcher.wait(now)
+            if wait is None:
+                return
+            if wait > 0:
+                self._wake_in(wait)
+                return
+            batch = self.batcher.take(now, idle=link.idle)
+            if batch is None:
+                return
+            link.lend(batch, batch.rows, batch.fill, int(batch.deadline() * 1e9))
+
+    def _choose(self) -> GatewayEnd[Batch] | None:
+        """An idle worker; or the second buffer of a busy one, if a full batch is waiting."""
+        links = self.active.links.values() if self.active else ()
+        full = self.batcher.rows >= self.batcher.policy.max_batch_size
+        spare = None
+        for link in links:
+            if link.idle:
+                return link
+            if full and link.has_room:
+                spare = link
+        return spare
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _collect(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
+        try:
+            answers = link.collect()
+        except FrameError as error:
+            log.error("link broken", model=self.model, worker=worker, reason=str(error))
+            link.closed, answers = True, []
+        for loan, frame in answers:
+            self._settle(served, link, loan, frame)
+        if link.closed:
+            self._lost(served, worker, link)
+        self._finish_retiring(served)
+        self._pump()
+
+    def _settle(
+        self, served: Served, link: GatewayEnd[Batch], loan: Loan[Batch], frame: Frame
+    ) -> None:
+        if frame.kind == Kind.RESULT:
+            self._count(served, loan.batch, frame)
+            self.batcher.done(loan.batch, link.outputs(loan))
+        elif frame.kind == Kind.FAILURE:
+            text = link.error_text(loan, frame)
+            log.warning("model failed", model=self.model, rows=loan.rows, reason=text)
+            self.batcher.failed(loan.batch)
+        else:
+            self.batcher.give_back(loan.batch)
+
+    def _count(self, served: Served, batch: Batch, frame: Frame) -> None:
+        labels = self.labels(served)
+        self._metrics.add("count_total", batch.rows, labels)
+        self._metrics.add("exec_count_total", 1, labels)
+        self._metrics.add("compute_infer_duration_us_total", frame.compute / 1e3, labels)
+
+    def _lost(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
+        """A worker is dead: only the batch that it was computing is under suspicion."""
+        loans = list(link.loans)
+        self._drop(served, worker)
+        self._metrics.add("worker_death_total", 1, self.labels(served))
+        for loan in reversed(loans[1:]):
+            self.batcher.give_back(loan.batch)
+        if loans:
+            log.warning("worker died on a batch", model=self.model, rows=loans[0].rows)
+            self.batcher.died(loans[0].batch)
+
+    def _drop(self, served: Served, worker: int) -> None:
+        link = served.links.pop(worker, None)
+        if link is not None:
+            self._loop.remove_reader(link.fileno())
+            link.loans.clear()
+            link.close()
+
+    def labels(self, served: Served) -> tuple[tuple[str, str], ...]:
+        """The labels of this model's metrics."""
+        return (("model", self.model), ("version", served.version))
+
+    def gauges(self) -> dict[str, Any]:
+        """Values for a scrape."""
+        labels = (("model", self.model),)
+        return {
+            "pending_request_count": (labels, self.batcher.unsettled),
+            "pending_row_count": (labels, self.batcher.rows),
+            "ready": (labels, int(self.ready)),
+        }

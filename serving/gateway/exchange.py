@@ -1,0 +1,84 @@
+"""An exchange: one parsed HTTP request and the answer that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from serving.errors import RequestError
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+HTML = b"text/html; charset=utf-8"
+
+_REASONS = {
+    200: b"OK",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    415: b"Unsupported Media Type",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+_START = {code: b"HTTP/1.1 %d %s\r\n" % (code, reason) for code, reason in _REASONS.items()}
+
+
+class Answering(Protocol):
+    """Where an answer goes: the connection that the request came from."""
+
+    @property
+    def closing(self) -> bool:
+        """Whether this answer must be the last on its connection."""
+
+    def answered(self, exchange: Exchange, data: bytes) -> None:
+        """Write the answer to `exchange` and go on with the next."""
+
+
+class Exchange:
+    """A request: `method`, `path` without the query, the few headers that matter, `body`.
+
+    It is answered once, by `answer`. `cancelled` is called instead when the client goes first.
+    """
+
+    __slots__ = (
+        "body",
+        "cancelled",
+        "connection",
+        "encoding",
+        "fault",
+        "keep_alive",
+        "method",
+        "old",
+        "path",
+    )
+
+    def __init__(self, connection: Answering) -> None:
+        self.connection = connection
+        self.method = b""
+        self.path = ""
+        self.encoding = b""
+        self.body = b""
+        self.keep_alive = True
+        #: HTTP/1.0, which must be told that a connection stays open.
+        self.old = False
+        self.fault: RequestError | None = None
+        self.cancelled: Callable[[], None] | None = None
+
+    def answer(
+        self, status: int, body: bytes, content_type: bytes = JSON, headers: bytes = b""
+    ) -> None:
+        """Send the answer. `headers` are whole lines, each ended by CRLF."""
+        self.cancelled = None
+        self.keep_alive = self.keep_alive and not self.connection.closing
+        if not self.keep_alive:
+            headers += b"connection: close\r\n"
+        elif self.old:
+            headers += b"connection: keep-alive\r\n"
+        head = b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (
+            _START[status], content_type, len(body), headers
+        )  # fmt: skip
+        self.connection.answered(self, head if self.method == b"HEAD" else head + body)

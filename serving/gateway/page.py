@@ -1,0 +1,82 @@
+"""The page at the root: what is live here, and a line to paste."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from registry.models.signature import Input, Signature
+from serving.gateway.catalog import Catalog
+from serving.gateway.dispatch import Dispatcher
+from serving.gateway.protocols.oip import DATATYPES
+
+_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
+pre { background: #8882; padding: .8rem; overflow-x: auto; }
+.no { color: #c33; }
+"""
+_EXAMPLES: dict[str, Any] = {"float64": 0.5, "int64": 1, "bool": True}
+
+
+def render(catalog: Catalog, address: str, draining: bool) -> bytes:
+    """The page as UTF-8."""
+    rows = "".join(_row(dispatcher, catalog) for dispatcher in catalog)
+    examples = "".join(
+        f"<h2>{escape(d.model)}</h2><pre>{escape(curl(d, address))}</pre>"
+        for d in catalog
+        if d.active
+    )
+    state = "draining" if draining else "ready" if catalog.ready else "not ready"
+    head = "<th>model<th>alias<th>revision<th>version<th>live since<th>last reload"
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>penstock</title>"
+        f"<style>{_STYLE}</style><h1>penstock serves</h1><p>State: <b>{state}</b>."
+        f"<table><tr>{head}{rows}</table>{examples}"
+        f"<p><a href=/v2>/v2</a> · <a href=/v2/health/ready>ready</a> · "
+        f"<a href=/metrics>metrics</a>"
+    ).encode()
+
+
+def _row(dispatcher: Dispatcher, catalog: Catalog) -> str:
+    notice = catalog.notices.get(dispatcher.model)
+    reload = f"{notice.revision}: {notice.result} {notice.reason}" if notice else ""
+    served = dispatcher.active
+    if served is None:
+        return f"<tr><td>{escape(dispatcher.model)}<td colspan=4 class=no>none<td>{escape(reload)}"
+    about = served.announced
+    since = datetime.fromtimestamp(about.since, UTC).isoformat(" ", "seconds")
+    who = f" by {about.who}" if about.who else ""
+    cells = (
+        f'<a href="/v2/models/{escape(about.model)}">{escape(about.model)}</a>',
+        escape(about.alias),
+        f"{about.revision}{escape(who)}",
+        f"<code>{escape(served.version)}</code>",
+        since,
+        escape(reload),
+    )
+    return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
+
+
+def curl(dispatcher: Dispatcher, address: str) -> str:
+    """A command that asks the model for one row."""
+    assert dispatcher.active is not None
+    body = json.dumps({"inputs": example(dispatcher.active.signature)})
+    quoted = body.replace("'", "'\\''")
+    return f"curl -s http://{address}/v2/models/{dispatcher.model}/infer -d '{quoted}'"
+
+
+def example(signature: Signature) -> list[dict[str, Any]]:
+    """One row for a signature, as the tensors of an inference request."""
+    return [
+        {"name": i.name, "shape": [1], "datatype": DATATYPES[i.type], "data": [_value(i)]}
+        for i in signature.inputs
+    ]
+
+
+def _value(member: Input) -> Any:
+    return member.categories[0] if member.categories else _EXAMPLES.get(member.type)

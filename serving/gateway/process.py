@@ -1,0 +1,197 @@
+"""The gateway process: puts its parts together and obeys the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import Any
+
+import uvloop
+
+from registry.errors import PenstockError
+from registry.logs import configure, get_logger
+from serving.channel import Channel
+from serving.errors import ChildDied
+from serving.gateway.app import App, State
+from serving.gateway.catalog import Catalog
+from serving.gateway.inference import Inference
+from serving.gateway.metrics import Metrics
+from serving.gateway.served import Served
+from serving.gateway.server import HttpServer, Limits
+from serving.link import GatewayEnd
+from serving.messages import (
+    Activate,
+    Activated,
+    Announce,
+    Close,
+    Connect,
+    Drain,
+    Failed,
+    Message,
+    Notice,
+    Retire,
+    Retired,
+    Start,
+    Tick,
+    ToGateway,
+    decoder,
+)
+
+log = get_logger(__name__)
+_decode = decoder(ToGateway).decode
+
+#: Seconds between two looks at the deadlines of requests, and at slow clients.
+EXPIRE_EVERY = 0.05
+LOOK_EVERY = 1.0
+#: Seconds without a sign of the supervisor after which the gateway says that it is not live.
+SILENCE = 30.0
+#: Seconds in which an idle connection may still send a request after the listener was closed.
+LAST_CALL = 0.5
+
+
+def main(channel: Channel) -> None:
+    """Serve until the supervisor says Close or goes away."""
+    received = channel.receive()
+    if received is None:
+        return
+    start, (listener,) = _decode(received[0]), received[1]
+    assert isinstance(start, Start)
+    configure(start.options.log_level)
+    uvloop.run(_serve(channel, start, socket.socket(fileno=listener)))
+
+
+async def _serve(channel: Channel, start: Start, listener: socket.socket) -> None:
+    await Gateway(channel, start, listener).run()
+
+
+class Gateway:
+    """The parts of one gateway, and what it does on each message of the supervisor."""
+
+    def __init__(self, channel: Channel, start: Start, listener: socket.socket) -> None:
+        options = start.options
+        self._loop = asyncio.get_running_loop()
+        self._channel = channel
+        self._listener = listener
+        self._metrics = Metrics()
+        clock = time.monotonic
+        self._catalog = Catalog(start.models, options, self._loop, clock, self._metrics)
+        host, port = listener.getsockname()[:2]
+        self._state = State(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        inference = Inference(self._catalog, self._metrics, clock, options.request_timeout)
+        app = App(self._catalog, inference, self._metrics, self._state)
+        limits = Limits(
+            options.max_header, options.max_body, options.read_timeout, options.idle_timeout
+        )
+        self._http = HttpServer(app.handle, limits, options.max_connections, clock)
+        self._generations: dict[int, Served] = {}
+        self._last_tick = clock()
+        self._done = asyncio.Event()
+        self._accepting: asyncio.Server | None = None
+        self._closing: asyncio.Task[None] | None = None
+        for dispatcher in self._catalog:
+            self._metrics.watch(dispatcher.gauges)
+
+    async def run(self) -> None:
+        """Serve until `Close` is obeyed or the supervisor is gone."""
+        self._loop.add_reader(self._channel.fileno(), self._receive)
+        self._accepting = await self._loop.create_server(
+            self._http, sock=self._listener, backlog=1024
+        )
+        timers = [
+            asyncio.create_task(self._expire()),
+            asyncio.create_task(self._look_around()),
+        ]
+        await self._done.wait()
+        for timer in timers:
+            timer.cancel()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY)
+            for dispatcher in self._catalog:
+                dispatcher.expire()
+
+    async def _look_around(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._http.check_time()
+            self._state.live = time.monotonic() - self._last_tick < SILENCE
+
+    # the supervisor ---------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        received = self._channel.receive()
+        if received is None:
+            # Without a supervisor nobody would replace dead workers: let the clients know at once.
+            self._done.set()
+            return
+        self._obey(_decode(received[0]), received[1])
+
+    def _obey(self, message: Any, descriptors: list[int]) -> None:
+        match message:
+            case Announce():
+                self._announce(message)
+            case Connect():
+                self._connect(message, descriptors)
+            case Activate():
+                self._activate(message)
+            case Retire():
+                self._retire(message)
+            case Notice():
+                self._note(message)
+            case Tick():
+                self._last_tick = time.monotonic()
+            case Drain():
+                self._state.draining = self._http.closing = True
+            case Close():
+                self._closing = asyncio.ensure_future(self._close())
+
+    def _send(self, message: Message) -> None:
+        with contextlib.suppress(ChildDied):
+            self._channel.send(message.encode())
+
+    def _announce(self, message: Announce) -> None:
+        try:
+            self._generations[message.generation] = Served.read(message)
+        except PenstockError as error:
+            self._send(Failed(message.model, message.generation, str(error)[:2000]))
+
+    def _connect(self, message: Connect, descriptors: list[int]) -> None:
+        link: GatewayEnd[Any] = GatewayEnd(message.layout, descriptors)
+        served = self._generations.get(message.generation)
+        if served is None:
+            link.close()
+            return
+        self._catalog.find(message.model).connect(served, message.worker, link)
+
+    def _activate(self, message: Activate) -> None:
+        served = self._generations.get(message.generation)
+        if served is not None:
+            self._catalog.find(message.model).flip(served)
+            self._send(Activated(message.model, message.generation))
+
+    def _retire(self, message: Retire) -> None:
+        served = self._generations.pop(message.generation, None)
+        retired = Retired(message.model, message.generation)
+        if served is None:
+            self._send(retired)
+        else:
+            self._catalog.find(message.model).retire(served, lambda: self._send(retired))
+
+    def _note(self, message: Notice) -> None:
+        self._catalog.notices[message.model] = message
+        labels = (("model", message.model), ("result", message.result))
+        self._metrics.add("reload_total", 1, labels)
+
+    async def _close(self) -> None:
+        """Accept nothing more; end when every connection has had its last answer."""
+        self._state.draining = self._http.closing = True
+        if self._accepting is not None:
+            self._accepting.close()
+        await asyncio.sleep(LAST_CALL)
+        while self._http.connections:
+            self._http.close_idle()
+            await asyncio.sleep(0.02)
+        self._done.set()

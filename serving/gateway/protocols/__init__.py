@@ -1,0 +1,1 @@
+"""The request formats that clients already speak, each turned into columns and back."""

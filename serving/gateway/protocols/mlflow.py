@@ -1,0 +1,128 @@
+"""MLflow's scoring protocol: `POST /invocations` with JSON.
+
+Specification: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ ("Inference
+Server Specification"). The body has exactly one of `dataframe_split`, `dataframe_records`,
+`instances` and `inputs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from registry.models.signature import Signature
+from serving.arena import Matrix
+from serving.errors import RequestError
+from serving.gateway.inputs import Columns, Inputs, Rows
+from serving.gateway.served import Served
+
+#: The version of the protocol that `GET /version` names.
+VERSION = "3.17.2"
+
+
+class Split(msgspec.Struct):
+    """A data frame as columns and rows."""
+
+    data: list[list[Any]]
+    columns: list[str] | None = None
+    index: list[Any] | None = None
+
+
+class Invocation(msgspec.Struct):
+    """The body of a request; other keys are ignored, as in MLflow."""
+
+    dataframe_split: Split | None = None
+    dataframe_records: list[dict[str, Any]] | None = None
+    instances: list[Any] | None = None
+    inputs: list[Any] | dict[str, list[Any]] | None = None
+
+
+_decode = msgspec.json.Decoder(Invocation).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(body: bytes) -> Invocation:
+    """Read a body. Raises RequestError naming the field."""
+    try:
+        invocation = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("the body is not a scoring request", str(error)) from None
+    given = [name for name in Invocation.__struct_fields__ if getattr(invocation, name) is not None]
+    if len(given) != 1:
+        expected = ", ".join(Invocation.__struct_fields__)
+        raise RequestError(
+            f"the body has {len(given)} of the keys {expected}", "exactly one must be there"
+        )
+    return invocation
+
+
+def inputs_of(invocation: Invocation, signature: Signature) -> Inputs:
+    """The rows of a request as its model names them. Raises RequestError."""
+    if invocation.dataframe_split is not None:
+        return _split(invocation.dataframe_split, signature)
+    if isinstance(invocation.inputs, dict):
+        return Columns(dict(invocation.inputs))
+    rows = invocation.dataframe_records or invocation.instances or invocation.inputs or []
+    if rows and isinstance(rows[0], dict):
+        return _records(rows, signature)
+    return _listed(rows, signature.names)
+
+
+def _split(split: Split, signature: Signature) -> Inputs:
+    names = signature.names if split.columns is None else tuple(split.columns)
+    if len(set(names)) != len(names):
+        raise RequestError("dataframe_split.columns names a column twice")
+    if names == signature.names:
+        return _listed(split.data, names)
+    _check_widths(split.data, len(names))
+    return Columns({name: [row[i] for row in split.data] for i, name in enumerate(names)})
+
+
+def _records(rows: list[Any], signature: Signature) -> Columns:
+    expected = set(signature.names)
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or row.keys() != expected:
+            names = row if isinstance(row, dict) else ()
+            missing = ", ".join(name for name in signature.names if name not in names)
+            unknown = ", ".join(sorted(set(names) - expected))
+            raise RequestError(
+                f"record {number} does not fit the model's signature",
+                f"missing: {missing or 'none'}; unknown: {unknown or 'none'}",
+            )
+    return Columns({name: [row[name] for row in rows] for name in signature.names})
+
+
+def _listed(rows: Sequence[Any], names: tuple[str, ...]) -> Rows:
+    if rows and not isinstance(rows[0], list):
+        if len(names) > 1:
+            raise RequestError("row 0 is neither a list of values nor an object with columns")
+        rows = [[value] for value in rows]
+    _check_widths(rows, len(names))
+    return Rows(list(chain.from_iterable(rows)), len(names))
+
+
+def _check_widths(rows: Sequence[Any], width: int) -> None:
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != width:
+            length = f"{len(row)} values" if isinstance(row, list) else "no list"
+            raise RequestError(f"row {number} is {length}", f"the model takes {width}")
+
+
+def answer(served: Served, result: Matrix) -> bytes:
+    """The body that answers with the rows that `served` computed."""
+    names = [output.name for output in served.signature.outputs]
+    predictions: list[Any] = (
+        result[:, 0].tolist()
+        if len(names) == 1
+        else [dict(zip(names, row, strict=True)) for row in result.tolist()]
+    )
+    return _encode(
+        {
+            "predictions": predictions,
+            "model_name": served.announced.model,
+            "model_version": served.version,
+        }
+    )

@@ -1,0 +1,195 @@
+"""The Open Inference Protocol over REST, with JSON tensors.
+
+Specification: https://github.com/kserve/open-inference-protocol (protocol/inference_rest.md).
+An input may come as one tensor per column, shape [n] or [n, 1], or, where every column is a
+number, as a single tensor of shape [n, columns].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from math import prod
+from typing import Any
+
+import msgspec
+
+from registry.models.signature import Signature
+from serving.arena import Matrix
+from serving.errors import RequestError
+from serving.gateway.inputs import Columns, Inputs, Rows
+from serving.gateway.served import Served
+
+_NUMERIC = frozenset(
+    ["BOOL", "FP16", "FP32", "FP64"]
+    + [f"{sign}INT{n}" for sign in ("", "U") for n in (8, 16, 32, 64)]
+)
+#: Types of a signature in the words of the protocol.
+DATATYPES = {"float64": "FP64", "int64": "INT64", "bool": "BOOL", "category": "BYTES"}
+
+
+class Tensor(msgspec.Struct):
+    """One named input."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+    parameters: dict[str, Any] = {}
+
+
+class Wanted(msgspec.Struct):
+    """One output that the client asks for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(msgspec.Struct):
+    """The body of a request."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    outputs: list[Wanted] | None = None
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that the client is ready to wait (`parameters.timeout`, in µs), if it says so."""
+        value = self.parameters.get("timeout")
+        if value is None or value == 0:
+            return None
+        if type(value) is not int or value < 0:
+            raise RequestError("parameters.timeout must be a whole number of microseconds")
+        return value / 1e6
+
+    @property
+    def priority(self) -> int:
+        """The queue: 0 for `parameters.priority` 1, otherwise 1."""
+        value = self.parameters.get("priority", 0)
+        if type(value) is not int or value < 0:
+            raise RequestError("parameters.priority must be a whole number, 1 being the highest")
+        return 0 if value == 1 else 1
+
+
+_decode = msgspec.json.Decoder(InferRequest).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(body: bytes) -> InferRequest:
+    """Read a body. Raises RequestError naming the field."""
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("the body is not an inference request", str(error)) from None
+
+
+def inputs_of(request: InferRequest, signature: Signature) -> Inputs:
+    """The rows of a request as its model names them. Raises RequestError naming the input."""
+    tensors = request.inputs
+    if len(tensors) == 1 and len(tensors[0].shape) == 2 and _is_matrix(tensors[0], signature):
+        return _rows(tensors[0], signature)
+    values = {tensor.name: _column(tensor) for tensor in tensors}
+    if len(values) != len(tensors):
+        raise RequestError("an input is there twice")
+    for member in signature.inputs:
+        tensor = next((t for t in tensors if t.name == member.name), None)
+        text = member.type == "category"
+        if tensor is not None and (tensor.datatype == "BYTES") != text:
+            raise RequestError(
+                f"input {member.name!r} is {tensor.datatype}, the model takes "
+                f"{DATATYPES[member.type]}"
+            )
+    return Columns(values)
+
+
+def _is_matrix(tensor: Tensor, signature: Signature) -> bool:
+    return len(signature.inputs) > 1 or tensor.name != signature.names[0]
+
+
+def _rows(tensor: Tensor, signature: Signature) -> Rows:
+    texts = [member.name for member in signature.inputs if member.type == "category"]
+    if texts:
+        raise RequestError(
+            f"input {tensor.name!r} cannot hold the text columns {', '.join(texts)}",
+            "",
+            "Send one input per column, text as BYTES.",
+        )
+    if tensor.datatype not in _NUMERIC:
+        raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype[:20]!r} is no number")
+    return Rows(_flat(tensor), tensor.shape[1])
+
+
+def _column(tensor: Tensor) -> Sequence[Any]:
+    if tensor.datatype != "BYTES" and tensor.datatype not in _NUMERIC:
+        raise RequestError(
+            f"input {tensor.name!r} has the datatype {tensor.datatype[:20]!r}",
+            f"known are BYTES, {', '.join(sorted(_NUMERIC))}",
+        )
+    if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
+        raise RequestError(f"input {tensor.name!r} must have the shape [n] or [n, 1]")
+    return _flat(tensor)
+
+
+def _flat(tensor: Tensor) -> Sequence[Any]:
+    """The values in row-major order, whether they were nested or not."""
+    data: list[Any] = tensor.data
+    for _ in tensor.shape[1:]:
+        if data and type(data[0]) is list:
+            if not all(type(row) is list for row in data):
+                raise RequestError(f"input {tensor.name!r}: data is nested unevenly")
+            data = list(chain.from_iterable(data))
+    if any(size < 0 for size in tensor.shape) or len(data) != prod(tensor.shape):
+        raise RequestError(
+            f"input {tensor.name!r} has {len(data)} values", f"its shape is {tensor.shape}"
+        )
+    return data
+
+
+def answer(served: Served, request: InferRequest, result: Matrix) -> bytes:
+    """The body that answers `request` with the rows that `served` computed."""
+    outputs = [
+        {"name": output.name, "datatype": "FP64", "shape": [len(result)], "data": column}
+        for output, column in zip(served.signature.outputs, result.T.tolist(), strict=True)
+    ]
+    if request.outputs is not None:
+        wanted = {output.name for output in request.outputs}
+        outputs = [output for output in outputs if output["name"] in wanted]
+    body = {
+        "model_name": served.announced.model,
+        "model_version": served.version,
+        "outputs": outputs,
+    }
+    if request.id is not None:
+        body["id"] = request.id
+    return _encode(body)
+
+
+def check_outputs(request: InferRequest, signature: Signature) -> None:
+    """Raise RequestError if the client asks for an output that the model does not have."""
+    known = [output.name for output in signature.outputs]
+    for wanted in request.outputs or ():
+        if wanted.name not in known:
+            raise RequestError(
+                f"the model has no output {wanted.name[:80]!r}", f"it has {', '.join(known)}"
+            )
+
+
+def metadata(served: Served) -> bytes:
+    """The body of `GET /v2/models/{model}`."""
+    signature = served.signature
+    return _encode(
+        {
+            "name": served.announced.model,
+            "versions": [served.version],
+            "platform": "penstock",
+            "inputs": [
+                {"name": member.name, "datatype": DATATYPES[member.type], "shape": [-1]}
+                for member in signature.inputs
+            ],
+            "outputs": [
+                {"name": output.name, "datatype": "FP64", "shape": [-1]}
+                for output in signature.outputs
+            ],
+        }
+    )

@@ -1,0 +1,62 @@
+"""A generation as the gateway sees it: a signature to encode for, and links to workers."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from registry.models.bundle import Bundle
+from registry.models.signature import Encoder, Signature
+from serving.arena import Matrix
+from serving.errors import RequestError
+from serving.gateway.batcher import Batch
+from serving.link import GatewayEnd
+from serving.messages import Announce
+
+#: Digits of the manifest digest that name a version in answers.
+VERSION_DIGITS = 16
+
+
+class Served:
+    """One generation of one model. Implements `work.Target`."""
+
+    def __init__(self, announced: Announce, signature: Signature) -> None:
+        self.announced = announced
+        self.signature = signature
+        self.encoding = hashlib.sha256(msgspec.json.encode(signature)).hexdigest()
+        self.links: dict[int, GatewayEnd[Batch]] = {}
+        self._encoder = Encoder(signature)
+
+    @classmethod
+    def read(cls, announced: Announce) -> Served:
+        """Read the signature from the announced folder. Raises BadData, NotFound."""
+        return cls(announced, Bundle.read(Path(announced.folder)).signature)
+
+    @property
+    def number(self) -> int:
+        """The generation's number."""
+        return self.announced.generation
+
+    @property
+    def version(self) -> str:
+        """The version that answers name: the first digits of the manifest's digest."""
+        return self.announced.version[:VERSION_DIGITS]
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker of this generation still has a batch."""
+        return any(link.loans for link in self.links.values())
+
+    def names(self, version: str) -> bool:
+        """Whether a client that writes `version` means this generation."""
+        return version in (self.version, self.announced.version, str(self.announced.revision))
+
+    def encode(self, source: Any) -> Matrix:
+        """Encode a decoded request for this signature. Raises RequestError."""
+        matrix: Matrix = source.encode(self._encoder)
+        if not len(matrix):
+            raise RequestError("the request has no rows")
+        return matrix

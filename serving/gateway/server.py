@@ -1,0 +1,60 @@
+"""All connections of one gateway, and what each may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.gateway.exchange import Exchange
+from serving.gateway.http import Connection
+
+Handler = Callable[[Exchange], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bytes and seconds that one connection may take."""
+
+    max_header: int = 16 * 1024
+    max_body: int = 16 * 1024 * 1024
+    read_timeout: float = 20.0
+    idle_timeout: float = 75.0
+
+
+class HttpServer:
+    """All connections of one gateway."""
+
+    def __init__(
+        self, handle: Handler, limits: Limits, max_connections: int, now: Callable[[], float]
+    ) -> None:
+        self.handle = handle
+        self.limits = limits
+        self.now = now
+        #: Set while draining: every answer closes its connection.
+        self.closing = False
+        self.connections: set[Connection] = set()
+        self._max = max_connections
+
+    def __call__(self) -> Connection:
+        """Protocol factory for `create_server`."""
+        return Connection(self)
+
+    def enter(self, connection: Connection) -> bool:
+        """Count a connection; False if there are too many."""
+        self.connections.add(connection)
+        return len(self.connections) <= self._max
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+
+    def check_time(self) -> None:
+        """Give up on slow clients; called about once a second."""
+        now = self.now()
+        for connection in list(self.connections):
+            connection.check_time(now)
+
+    def close_idle(self) -> None:
+        """Close what is idle; the others close with their last answer."""
+        for connection in list(self.connections):
+            connection.close_if_idle()

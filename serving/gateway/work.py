@@ -1,0 +1,145 @@
+"""Work: one admitted request, from its encoded rows to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from serving.arena import Matrix
+from serving.errors import RequestError
+
+
+class Target(Protocol):
+    """The generation that rows are encoded for and dispatched to."""
+
+    @property
+    def encoding(self) -> str:
+        """Equal for two generations whose rows are encoded alike."""
+
+    def encode(self, source: Any) -> Matrix:
+        """Encode a request again. Raises RequestError when this signature does not accept it."""
+
+
+class Work:
+    """A request between admission and its answer.
+
+    `settle` ends it exactly once: with the rows in `result`, computed by `pin` alone, or with an
+    `error`. What arrives for it later is dropped.
+    """
+
+    __slots__ = (
+        "admitted",
+        "deadline",
+        "dispatched",
+        "encoding",
+        "epoch",
+        "error",
+        "finish",
+        "left",
+        "matrix",
+        "pin",
+        "priority",
+        "result",
+        "rows",
+        "settled",
+        "source",
+        "suspect",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        encoding: str,
+        source: Any,
+        deadline: float,
+        finish: Callable[[Work], None],
+        priority: int = 1,
+    ) -> None:
+        self.matrix: Matrix | None = matrix
+        self.encoding = encoding
+        self.source = source
+        self.deadline = deadline
+        self.finish = finish
+        self.priority = priority
+        self.rows = len(matrix)
+        self.left = self.rows
+        self.waiting = 0
+        self.epoch = 0
+        self.pin: Any = None
+        self.suspect = False
+        self.settled = False
+        self.result: Matrix | None = None
+        self.error: RequestError | None = None
+        self.admitted = 0.0
+        self.dispatched = 0.0
+
+    def settle(self, error: RequestError | None = None) -> None:
+        """End this work and tell whoever waits for it."""
+        if self.settled:
+            return
+        self.settled = True
+        self.error = error
+        self.matrix = self.source = None
+        self.finish(self)
+
+    def cancel(self) -> None:
+        """Forget this work: nobody waits for it any more, so nobody is told."""
+        self.settled = True
+        self.matrix = self.source = self.result = None
+
+    def accept(self, start: int, rows: Matrix) -> None:
+        """Take the computed rows that begin at `start`; the last ones settle the work."""
+        if self.result is None:
+            if len(rows) == self.rows:
+                self.result = rows.copy()
+            else:
+                self.result = np.empty((self.rows, rows.shape[1]))
+        if len(rows) != self.rows:
+            self.result[start : start + len(rows)] = rows
+        self.left -= len(rows)
+        if self.left == 0:
+            self.settle()
+
+    def restart(self) -> None:
+        """Forget what was computed: all rows must come from one generation."""
+        self.epoch += 1
+        self.left = self.rows
+        self.result = None
+        self.pin = None
+
+
+class Span:
+    """Consecutive rows of a work on their way to one batch.
+
+    `alone` rows share a batch with nobody, because a batch that held them failed; `deaths` counts
+    the workers that died while they were alone.
+    """
+
+    __slots__ = ("alone", "deaths", "epoch", "start", "stop", "work")
+
+    def __init__(
+        self, work: Work, start: int, stop: int, *, alone: bool = False, deaths: int = 0
+    ) -> None:
+        self.work = work
+        self.start = start
+        self.stop = stop
+        self.epoch = work.epoch
+        self.alone = alone
+        self.deaths = deaths
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return self.stop - self.start
+
+    @property
+    def live(self) -> bool:
+        """Whether anybody still wants these rows."""
+        return not self.work.settled and self.epoch == self.work.epoch
+
+    def singles(self) -> list[Span]:
+        """The same rows, each alone."""
+        return [Span(self.work, row, row + 1, alone=True) for row in range(self.start, self.stop)]

@@ -1,0 +1,181 @@
+"""Everything that crosses a control channel, typed. JSON, decoded strictly by msgspec.
+
+Descriptors travel beside a message; each message says which, in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from serving.arena import Layout
+from serving.options import Options
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """A message of a control channel."""
+
+    def encode(self) -> bytes:
+        """The bytes of this message."""
+        return msgspec.json.encode(self)
+
+
+# supervisor -> forkserver -----------------------------------------------------------------
+
+
+class Fork(Message, frozen=True, tag=True):
+    """Start a child in `role`. Descriptor: the child's end of its own control channel."""
+
+    role: str
+    title: str
+
+
+class Forked(Message, frozen=True, tag=True):
+    """The child of the oldest unanswered Fork runs. Descriptor: its pidfd."""
+
+    pid: int
+
+
+# supervisor -> worker ---------------------------------------------------------------------
+
+
+class Load(Message, frozen=True, tag=True):
+    """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows."""
+
+    folder: str
+    rows: int
+    threads: int
+    log_level: str
+
+
+class Attach(Message, frozen=True, tag=True):
+    """Serve one more link. Descriptors: socket, inputs (read-only), outputs."""
+
+    layout: Layout
+
+
+class Loading(Message, frozen=True, tag=True):
+    """The bundle's format is understood and its model is being opened."""
+
+
+class Warming(Message, frozen=True, tag=True):
+    """The model is open and runs its first batches."""
+
+
+class Validated(Message, frozen=True, tag=True):
+    """The golden rows agree; ready for links. `features` and `outputs` are column counts."""
+
+    features: int
+    outputs: int
+
+
+class Unfit(Message, frozen=True, tag=True):
+    """The bundle must not serve; another try would end alike."""
+
+    reason: str
+
+
+# supervisor -> gateway --------------------------------------------------------------------
+
+
+class Start(Message, frozen=True, tag=True):
+    """The gateway's first message. Descriptor: the listening socket."""
+
+    options: Options
+    models: list[str]
+
+
+class Announce(Message, frozen=True, tag=True):
+    """A generation that will get links and then be made active."""
+
+    model: str
+    generation: int
+    alias: str
+    revision: int
+    version: str
+    folder: str
+    since: float
+    who: str
+
+
+class Connect(Message, frozen=True, tag=True):
+    """A link to a worker of a generation. Descriptors: socket, inputs, outputs (read-only)."""
+
+    model: str
+    generation: int
+    worker: int
+    layout: Layout
+
+
+class Activate(Message, frozen=True, tag=True):
+    """From now on requests go to this generation. Answered by Activated."""
+
+    model: str
+    generation: int
+
+
+class Retire(Message, frozen=True, tag=True):
+    """Let the batches of this generation finish, close its links, answer Retired."""
+
+    model: str
+    generation: int
+
+
+class Notice(Message, frozen=True, tag=True):
+    """How the last reload of a model ended, for the page and the metrics."""
+
+    model: str
+    revision: int
+    result: str
+    reason: str
+
+
+class Tick(Message, frozen=True, tag=True):
+    """The supervisor's loop turns."""
+
+
+class Drain(Message, frozen=True, tag=True):
+    """Not ready any more, and every answer closes its connection."""
+
+
+class Close(Message, frozen=True, tag=True):
+    """Accept no more connections, finish the requests that are there, then exit."""
+
+
+# gateway -> supervisor --------------------------------------------------------------------
+
+
+class Activated(Message, frozen=True, tag=True):
+    """The flip is done: no batch will start on another generation of this model."""
+
+    model: str
+    generation: int
+
+
+class Retired(Message, frozen=True, tag=True):
+    """No link of this generation is left."""
+
+    model: str
+    generation: int
+
+
+class Failed(Message, frozen=True, tag=True):
+    """A generation cannot be taken: its signature is not one that this gateway understands."""
+
+    model: str
+    generation: int
+    reason: str
+
+
+ToForkserver = Fork
+FromForkserver = Forked
+ToWorker = Load | Attach
+FromWorker = Loading | Warming | Validated | Unfit
+ToGateway = Start | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
+FromGateway = Activated | Retired | Failed
+
+
+def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """A decoder for one of the unions above; it raises msgspec.ValidationError on anything else."""
+    return msgspec.json.Decoder(kind)

@@ -1,0 +1,66 @@
+"""What the service is told: the serving rows of the settings table as one typed value."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from registry.errors import Refused
+from registry.settings import Settings
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one service; seconds, bytes and rows unless the name says otherwise."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    allow_public: bool = False
+    workers: int = 2
+    threads: int = 1
+    max_batch_size: int = 64
+    max_queue_delay_ms: float = 0.0
+    max_queue_rows: int = 4096
+    request_timeout: float = 30.0
+    read_timeout: float = 20.0
+    idle_timeout: float = 75.0
+    max_body: int = 16 * 1024 * 1024
+    max_header: int = 16 * 1024
+    max_connections: int = 4096
+    load_timeout: float = 60.0
+    load_attempts: int = 3
+    drain_delay: float = 0.0
+    drain_timeout: float = 25.0
+    log_level: str = "warning"
+    log_json: bool = True
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Options:
+        """Read every `serving_<field>` row of `settings`."""
+        fields = (f for f in cls.__struct_fields__ if not f.startswith("log_"))
+        values = {name: getattr(settings, f"serving_{name}") for name in fields}
+        return cls(**values, log_level=settings.log_level)
+
+    def check_bind(self) -> None:
+        """Refuse to open a port to other machines unless that was asked for by name.
+
+        Raises:
+            Refused: `host` is not a loopback address and `allow_public` is off.
+        """
+        if self.allow_public or _is_loopback(self.host):
+            return
+        raise Refused(
+            f"serving on {self.host} would be open to other machines",
+            "the endpoint has no authentication yet",
+            "Serve on 127.0.0.1, or set PENSTOCK_SERVING_ALLOW_PUBLIC=1 where the network "
+            "keeps strangers out.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,115 @@
+"""The way in: serve models until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from registry.aliases import open_heads
+from registry.aliases.decision import parse_alias
+from registry.artifacts.fetch import fetch
+from registry.artifacts.manifest import Reference
+from registry.artifacts.store import Store, open_environment
+from registry.errors import UsageError
+from registry.settings import Settings
+from serving.deployment import Deployment
+from serving.options import Options
+from serving.pointer import Pointers
+from serving.supervisor import Supervisor, listen
+
+
+def serve(
+    settings: Settings,
+    models: Sequence[str],
+    *,
+    address_file: Path | None = None,
+    out: TextIO | None = None,
+) -> None:
+    """Serve `models`, each `name` or `name@alias` (champion), until SIGTERM or SIGINT.
+
+    Writes one line with the URL to `out` (standard output) as soon as the port is open, and one
+    when every model is ready. `address_file` receives `host:port` once the port is open, which is
+    how a caller learns the port when the setting is 0.
+
+    Raises:
+        UsageError: a name is malformed, or no model or one model twice was asked for.
+        Refused: the address is open to other machines and that was not asked for by name.
+        ConfigError: the address cannot be bound.
+    """
+    wanted = parse_models(models)
+    options = Options.from_settings(settings)
+    heads = open_heads(settings)
+    store = open_environment(settings)
+    var = _folder(settings)
+    listener = listen(options)
+    url = _url(listener.getsockname())
+    if address_file is not None:
+        _write_address(address_file, url)
+    say = partial(print, file=out or sys.stdout, flush=True)
+    say(f"penstock serves {', '.join(f'{m}@{a}' for m, a in wanted)} at {url}/ (not ready yet)")
+
+    def on_ready(deployments: list[Deployment]) -> None:
+        live = ", ".join(_describe(deployment) for deployment in deployments)
+        say(f"ready: {url}/ serves {live}")
+
+    supervisor = Supervisor(
+        options,
+        wanted,
+        heads,
+        partial(_fetched, store, var / "artifacts"),
+        Pointers(var / "pointers"),
+        listener,
+        on_ready,
+    )
+    asyncio.run(supervisor.run())
+
+
+def parse_models(models: Sequence[str]) -> list[tuple[str, str]]:
+    """`["flights@champion"]` as `[("flights", "champion")]`. Raises UsageError."""
+    wanted = [parse_alias(text) for text in models]
+    names = [model for model, _ in wanted]
+    if not wanted or len(set(names)) != len(names):
+        raise UsageError(
+            "a service needs one alias of each model",
+            f"asked for was {', '.join(models) or 'nothing'}",
+            "Write model@alias, for example flights@champion.",
+        )
+    return wanted
+
+
+def _fetched(store: Store, cache: Path, reference: Reference) -> Path:
+    return fetch(store, reference, cache)
+
+
+def _folder(settings: Settings) -> Path:
+    """Where this machine keeps pointers and fetched artifacts of one environment of one store."""
+    scope = hashlib.sha256(f"{settings.store}\n{settings.environment}".encode()).hexdigest()[:12]
+    name = settings.environment.replace("/", "-")
+    return Path(settings.var).absolute() / "serving" / f"{name}-{scope}"
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _write_address(path: Path, url: str) -> None:
+    """Write `host:port` so that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(f".{path.name}.{os.getpid()}")
+    partial_path.write_text(url.removeprefix("http://") + "\n")
+    partial_path.replace(path)
+
+
+def _describe(deployment: Deployment) -> str:
+    generation = deployment.generation
+    assert generation is not None
+    version = generation.reference.version[:16]
+    revision = generation.head.revision
+    return f"{deployment.model}@{deployment.alias} revision {revision} version {version}"

@@ -1,0 +1,165 @@
+"""The supervisor: owns the listener, the watchers and the generations; starts and ends the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+
+from registry.aliases import Head, Heads
+from registry.errors import ConfigError, PenstockError
+from registry.logs import get_logger
+from serving.children import Children
+from serving.deployment import Deployment, Fetch
+from serving.front import Front
+from serving.options import Options
+from serving.pointer import Pointers
+from serving.pool import Pool
+from serving.watcher import Watcher
+
+log = get_logger(__name__)
+#: Seconds between two signs of life to the gateway.
+TICK = 1.0
+BACKLOG = 1024
+
+Wanted = tuple[str, str]
+
+
+def listen(options: Options) -> socket.socket:
+    """The listening socket.
+
+    Raises:
+        Refused: the address is open to other machines and that was not asked for by name.
+        ConfigError: the address cannot be bound.
+    """
+    options.check_bind()
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((options.host, options.port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"{options.host}:{options.port} cannot be served",
+            error.strerror or str(error),
+            "Set PENSTOCK_SERVING_PORT to a free port, or to 0 for any.",
+        ) from None
+    return listener
+
+
+class Supervisor:
+    """One service. `run` lasts until SIGTERM or SIGINT."""
+
+    def __init__(
+        self,
+        options: Options,
+        wanted: list[Wanted],
+        heads: Heads,
+        fetch: Fetch,
+        pointers: Pointers,
+        listener: socket.socket,
+        on_ready: Callable[[list[Deployment]], None],
+    ) -> None:
+        self._options = options
+        self._wanted = wanted
+        self._heads = heads
+        self._fetch = fetch
+        self._pointers = pointers
+        self._listener = listener
+        self._on_ready = on_ready
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve, then drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        children = Children()
+        front = Front(children, self._listener, self._options, [m for m, _ in self._wanted])
+        deployments = self._deployments(children, front)
+        watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await front.start()
+            tasks = [asyncio.create_task(deployment.run()) for deployment in deployments]
+            tasks += [asyncio.create_task(self._tick(front))]
+            tasks += [asyncio.create_task(self._announce(deployments))]
+            await self._begin(deployments, watchers)
+            await self._wait(tasks)
+            await self._drain(front)
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await front.close(0.0)
+            await asyncio.gather(*(deployment.stop() for deployment in deployments))
+            children.close()
+
+    def _deployments(self, children: Children, front: Front) -> list[Deployment]:
+        numbers = itertools.count(1)
+        make_pool = partial(Pool, children=children, options=self._options)
+        return [
+            Deployment(
+                model, alias, self._fetch, make_pool, front, self._pointers, self._options, numbers
+            )
+            for model, alias in self._wanted
+        ]
+
+    async def _begin(self, deployments: list[Deployment], watchers: list[Watcher]) -> None:
+        """Start to watch; where no head can be read, with what served last."""
+        for deployment, watcher in zip(deployments, watchers, strict=True):
+            watcher.start()
+            known = await asyncio.to_thread(self._known, deployment.model, deployment.alias)
+            if known is not None:
+                deployment.want(known)
+
+    def _known(self, model: str, alias: str) -> Head | None:
+        try:
+            head = self._heads.read(model, alias)
+        except (PenstockError, OSError) as error:
+            log.warning("head not read", model=model, alias=alias, reason=str(error))
+            head = None
+        return head or self._pointers.read(model, alias)
+
+    async def _wait(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Until a signal comes. A task of ours that ends by itself is a defect, and is raised."""
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            while not stop.done():
+                pending = [task for task in tasks if not task.done()]
+                await asyncio.wait({stop, *pending}, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    if task.done():
+                        task.result()
+        finally:
+            stop.cancel()
+
+    async def _tick(self, front: Front) -> None:
+        while True:
+            front.tick()
+            await asyncio.sleep(TICK)
+
+    async def _announce(self, deployments: list[Deployment]) -> None:
+        for deployment in deployments:
+            await deployment.ready.wait()
+        self._on_ready(deployments)
+
+    async def _drain(self, front: Front) -> None:
+        """Not ready → `drain_delay` → close the listener, finish what is in flight."""
+        log.info("draining", delay=self._options.drain_delay)
+        self._stop.clear()
+        front.drain()
+        try:
+            # A second signal cuts the delay short.
+            await asyncio.wait_for(self._stop.wait(), self._options.drain_delay)
+        except TimeoutError:
+            pass
+        await front.close(self._options.drain_timeout)
