@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from penstock.commandline import full_parser
 from registry import errors
 from registry.settings import TABLE, Setting
 
@@ -53,6 +54,14 @@ output one JSON document for a script. A command that ends well names the next u
 | command | what it does |
 |---|---|
 {summary}
+
+## Everywhere
+
+Before or after the name of a command.
+
+| argument | meaning |
+|---|---|
+{everywhere}
 {commands}
 ## Exit codes
 
@@ -74,8 +83,8 @@ def settings_page() -> str:
 
 def _setting_row(row: Setting) -> str:
     default = "secret" if row.secret else row.default()
-    text = f"`{default}`" if str(default) else "–"
-    return f"| `{row.name}` | `{row.variable}` | {_cell(text)} | {_cell(row.doc)} |"
+    text = "–" if default is None or str(default) == "" else f"`{default}`"
+    return f"| `{row.name}` | `{row.variable}` | {text} | {_cell(row.doc)} |"
 
 
 def cli_page() -> str:
@@ -87,6 +96,7 @@ def cli_page() -> str:
     return CLI.format(
         notice=NOTICE,
         summary="\n".join(summary),
+        everywhere="\n".join(_argument_rows(full_parser([]))),
         commands="".join(_command(parser) for parser, _ in parsers.values()),
         exits="\n".join(_exit_rows(errors.PenstockError)),
     )
@@ -104,17 +114,23 @@ def command_parsers() -> Iterator[tuple[str, tuple[argparse.ArgumentParser, str]
 
 def _command(parser: argparse.ArgumentParser, level: str = "##") -> str:
     parts = [f"\n{level} {parser.prog}\n", f"{parser.description}\n"]
-    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
-    nested = [action for action in actions if isinstance(action, argparse._SubParsersAction)]
-    rows = [_argument_row(each) for each in actions if each not in nested and each.dest != "help"]
+    rows = list(_argument_rows(parser))
     if rows:
         parts.append("| argument | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")
     if parser.epilog:
         lines = [line.strip() for line in parser.epilog.splitlines()[1:]]
         parts.append("```console\n" + "\n".join(f"$ {line}" for line in lines if line) + "\n```\n")
-    for action in nested:
-        parts += [_command(child, level + "#") for child in action.choices.values()]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parts += [_command(child, level + "#").lstrip() for child in action.choices.values()]
     return "\n".join(parts)
+
+
+def _argument_rows(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        hidden = action.help == argparse.SUPPRESS or action.dest == "help"
+        if not hidden and not isinstance(action, argparse._SubParsersAction):
+            yield _argument_row(action)
 
 
 def _argument_row(action: argparse.Action) -> str:
@@ -145,7 +161,8 @@ def _exit_rows(error: type[errors.PenstockError]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """`text` in one line that neither Markdown nor HTML misreads."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> int:

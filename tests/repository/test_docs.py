@@ -99,6 +99,16 @@ def test_every_make_target_is_documented():
     assert not [target for target in tree.make_targets() if f"`make {target}" not in page]
 
 
+def test_make_targets_that_are_named_exist():
+    gone = {
+        f"{tree.name_of(path)}: make {target}"
+        for path, text in tree.texts().items()
+        for target in re.findall(r"`make ([a-z][a-z-]*)", text)
+        if target not in tree.make_targets() and path != Path(__file__)
+    }
+    assert not gone
+
+
 def test_every_dependency_is_argued_for():
     page = (tree.ROOT / "docs/decisions/0002-dependencies.md").read_text()
     project = tree.pyproject()
