@@ -6,14 +6,19 @@ ARG PYTHON=3.12
 FROM python:${PYTHON}-slim-bookworm AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.lock .
-# The tools that build come from the lock as well; see scripts/install.
-RUN python -m venv /opt/penstock \
- && awk '/^[^ #]/ { keep = $0 ~ /^(setuptools|wheel|packaging)==/ } keep' requirements.lock > build.txt \
- && /opt/penstock/bin/pip install --require-hashes --only-binary :all: -r build.txt \
- && /opt/penstock/bin/pip install --require-hashes --no-build-isolation -r requirements.lock
+COPY requirements.lock ./
+COPY scripts/runtime_lock.py scripts/
+# Every hash is checked, those of the tools that build included; developers' tools stay out.
+RUN python -m venv /opt/build && python -m venv --without-pip /opt/penstock \
+ && python scripts/runtime_lock.py --build > build.lock \
+ && python scripts/runtime_lock.py > runtime.lock \
+ && /opt/build/bin/pip --python /opt/penstock/bin/python install --require-hashes \
+        --only-binary :all: -r build.lock \
+ && /opt/build/bin/pip --python /opt/penstock/bin/python install --require-hashes \
+        --no-build-isolation -r runtime.lock
 COPY . .
-RUN /opt/penstock/bin/pip install --no-deps --no-build-isolation .
+RUN /opt/build/bin/pip --python /opt/penstock/bin/python install --no-deps --no-build-isolation . \
+ && /opt/build/bin/pip --python /opt/penstock/bin/python uninstall --yes wheel
 
 FROM python:${PYTHON}-slim-bookworm
 # libgomp1: LightGBM's threads. tini reaps the children of a supervisor that was killed.
