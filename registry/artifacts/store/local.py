@@ -52,8 +52,8 @@ class LocalStore:
             shutil.copyfile(self._path(key), path)
 
     def size(self, key: str) -> int:
-        with _reading(key):
-            return self._path(key).stat().st_size
+        with _reading(key), self._path(key).open("rb") as file:  # Opening fails on a folder.
+            return os.fstat(file.fileno()).st_size
 
     def list(self, prefix: str) -> Iterator[str]:
         with _reading(prefix):
