@@ -1,18 +1,20 @@
 """The command line: global flags, and the subcommands that entry points name.
 
-A command is imported when it is called; all of them only to list them.
+A command is imported when it is called, and none to list them.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from registry.command import Command
+from registry.command import Command, summary_of
 from registry.errors import ConfigError, UsageError
 
 GROUP = "penstock.commands"
@@ -75,22 +77,23 @@ def commands() -> dict[str, EntryPoint]:
     return {row.name: row for row in sorted(entry_points(group=GROUP), key=lambda row: row.name)}
 
 
-def full_parser(names: Iterable[str] | None = None) -> argparse.ArgumentParser:
-    """The parser with all commands (or those of `names`), for the help and the docs."""
-    parser, subparsers = _parser()
-    found = commands()
-    for name in found if names is None else names:
-        try:
-            _load(found[name]).add_parser(subparsers)
-        except ConfigError as error:
-            subparsers.add_parser(name, help=f"(cannot be used: {error.why})")
-    return parser
+def summary(row: EntryPoint) -> str:
+    """The first line of the command's docstring, read from its source without importing it."""
+    package, _, rest = row.module.partition(".")
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        source = Path(folder, *rest.split(".")).with_suffix(".py")
+        if source.is_file():
+            return summary_of(ast.get_docstring(ast.parse(source.read_bytes())))
+    return ""
 
 
 def _without_command(
     argv: list[str], first: argparse.Namespace, found: dict[str, EntryPoint]
 ) -> Call:
-    parser = full_parser()
+    parser, subparsers = _parser()
+    for name, row in found.items():
+        subparsers.add_parser(name, help=summary(row))
     if first.command is None:
         args = parser.parse_args(argv)
         args.flags = _settings_flags(args)

@@ -138,7 +138,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool])
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
-    text = f"{value:,.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return printable(text).replace("\n", " ")
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from penstock.commandline import Call, parse
 from penstock.console import StandardConsole
-from registry.errors import PenstockError, StoreError, StoreUnwritable
+from registry.command import settings_of
+from registry.errors import ConfigError, PenstockError, StoreError, StoreUnwritable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -45,7 +46,19 @@ def _called(call: Call, console: StandardConsole) -> int:
     if call.command is None:
         console.line(call.help.rstrip())
         return 0
+    _configure_logs(call)
     return call.command.run(call.args, console)
+
+
+def _configure_logs(call: Call) -> None:
+    """Log lines go to stderr: plain for a person, JSON where nobody watches."""
+    from registry.logs import configure
+
+    try:
+        level = settings_of(call.args).log_level
+    except ConfigError:  # the command will meet it too, and tell
+        level = "warning"
+    configure(level, json=not sys.stderr.isatty())
 
 
 def _failed(error: Exception, words: Sequence[str], console: StandardConsole) -> int:

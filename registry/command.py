@@ -1,7 +1,8 @@
 """The seam of the command line: what a subcommand offers, and what it may use to speak.
 
-A subcommand is a module named by a row in the entry-point group `penstock.commands`. It is
-imported to list it, so its top stays light; what it works with is imported inside `run`.
+A subcommand is a module named by a row in the entry-point group `penstock.commands`. The first
+line of its docstring is its summary, which is read from the source, so that listing commands
+imports none of them. Its top stays light all the same: what it works with is imported in `run`.
 """
 
 from __future__ import annotations
@@ -54,17 +55,27 @@ class Command(Protocol):
 
 
 def add_command(
-    subparsers: Subparsers, name: str, summary: str, *, example: str, about: str = ""
+    subparsers: Subparsers, name: str, doc: str | None, *, example: str, about: str = ""
 ) -> argparse.ArgumentParser:
-    """A parser for the command `name`, whose help ends with examples (one command a line)."""
+    """A parser for the command `name`, whose help ends with examples (one command a line).
+
+    Args:
+        doc: the module's docstring; its first line is the summary.
+        about: what the command does at more length; default: the summary.
+    """
     lines = "\n".join(f"  {line.strip()}" for line in example.strip().splitlines())
     return subparsers.add_parser(
         name,
-        help=summary,
-        description=about or f"{summary[0].upper()}{summary[1:]}.",
+        help=summary_of(doc),
+        description=about or f"{summary_of(doc)}.",
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def summary_of(doc: str | None) -> str:
+    """The first line of a docstring, without the full stop."""
+    return (doc or "").strip().partition("\n")[0].rstrip(".")
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -1,4 +1,4 @@
-"""`penstock import`: a model file that was trained elsewhere becomes an artifact."""
+"""Make a LightGBM or CatBoost file a model of the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add `import`."""
     parser = add_command(
-        subparsers, "import", "make a LightGBM or CatBoost file a model of the store",
+        subparsers, "import", __doc__,
         example="penstock import model.txt --name churn --sample rows.parquet\n"
         "penstock import model.cbm --name churn --output probability --alias champion",
         about="Make a LightGBM text file or a CatBoost cbm file a model of the store: inputs and "

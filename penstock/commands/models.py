@@ -1,4 +1,4 @@
-"""`penstock models`: what is live, since when, by whom; and the history of an alias."""
+"""List what is live: each alias, its model, since when, by whom."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOW = "penstock models show flights@champion"
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add `models` with its views `history` and `show`."""
     parser = add_command(
-        subparsers, "models", "list what is live: each alias, its model, since when, by whom",
+        subparsers, "models", __doc__,
         example=f"penstock models\n{_HISTORY}\n{_SHOW}",
     )  # fmt: skip
     views = parser.add_subparsers(dest="view", metavar="VIEW", title="views")

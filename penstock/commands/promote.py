@@ -1,4 +1,4 @@
-"""`penstock promote`: make a model live by a person's word."""
+"""Make a model live at an alias, whatever the gate said."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add `promote`."""
     parser = add_command(
-        subparsers, "promote", "make a model live at an alias, whatever the gate said",
+        subparsers, "promote", __doc__,
         example='penstock promote flights@champion 0f3a9c5e71b2d864 --why "gate margin is too strict"',
         about="Make a model live at an alias, whatever the gate said. Its files are verified first; "
         "services that watch the alias load it within seconds.",

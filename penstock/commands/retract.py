@@ -1,4 +1,4 @@
-"""`penstock retract`: withdraw an artifact, so that it and all below it are made again."""
+"""Withdraw an artifact: it and all below it are made again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry.command import Console, Subparsers, add_command
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add `retract`."""
     parser = add_command(
-        subparsers, "retract", "withdraw an artifact: it and all below it are made again",
+        subparsers, "retract", __doc__,
         example='penstock retract 0f3a9c5e71b2d864 --why "the feed of that day was cut short"',
         about="Withdraw an artifact. Nothing is deleted: its recipe gets a new key, and so does "
         "everything made from it, so that the next run makes them again.",

@@ -1,4 +1,4 @@
-"""`penstock rollback`: go back to what was live before."""
+"""Make live again what was live before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from registry.command import Console, Subparsers, add_command, natural
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add `rollback`."""
     parser = add_command(
-        subparsers, "rollback", "make live again what was live before",
+        subparsers, "rollback", __doc__,
         example='penstock rollback flights@champion --why "delays of JFK are off"\n'
         'penstock rollback flights@champion --to 3 --why "the last good one"',
         about="Make live again what was live before. This is a new, higher revision, so nothing is "

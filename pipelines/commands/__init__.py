@@ -1,0 +1,1 @@
+"""The commands of pipelines, and what they add to `penstock doctor`."""
