@@ -28,7 +28,7 @@ class FileHeads:
         path = self._path(model, alias)
         try:
             data = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise Temporary(f"the head {path} cannot be read", str(error.strerror)) from error
@@ -82,7 +82,7 @@ class FileHeads:
 def _mark(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return status.st_ino, status.st_mtime_ns
 
