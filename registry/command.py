@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from registry.errors import UsageError
 
@@ -78,11 +78,15 @@ def summary_of(doc: str | None) -> str:
     return (doc or "").strip().partition("\n")[0].rstrip(".")
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings for this call: its flags over the environment over the defaults."""
+def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
+    """The settings for this call: its flags (and `more`) over the environment over the defaults.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
     from registry.settings import Settings
 
-    return Settings.load(**args.flags)
+    return Settings.load(**args.flags, **more)
 
 
 def natural(text: str) -> int:

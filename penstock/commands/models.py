@@ -190,7 +190,7 @@ def _inputs(manifest: Manifest) -> str:
 def _finished(manifest: Manifest) -> str:
     import datetime
 
-    seconds = manifest.timings.get("finished")
-    if seconds is None:
+    if not manifest.timings:
         return ""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+    last = max(manifest.timings.values())
+    return datetime.datetime.fromtimestamp(last, datetime.UTC).isoformat()
