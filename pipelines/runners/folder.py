@@ -105,6 +105,13 @@ class JobFolder:
 
     def state(self) -> State:
         """Where the attempt stands, from files and lock alone. Raises Corrupt."""
+        try:
+            return self._state()
+        except (Corrupt, msgspec.DecodeError) as error:
+            todo = "Delete the folder to forget this attempt."
+            raise Corrupt(f"a record in {self.path} is damaged", str(error), todo) from error
+
+    def _state(self) -> State:
         # Before the lock is tried: what is found after it was seen free was written before.
         started = (self.path / STARTED).exists()
         if lock_is_held(str(self.lock)) and not (self.path / EXIT).exists():
@@ -165,16 +172,11 @@ class JobFolder:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - limit))
                 return file.read(limit)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return b""
 
     def _read(self, name: str, kind: type[T]) -> T | None:
-        path = self.path / name
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
-        except FileNotFoundError:
+            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except msgspec.DecodeError as error:
-            raise Corrupt(
-                f"{path} is damaged", str(error), "Delete the folder to forget this attempt."
-            ) from error

@@ -21,7 +21,7 @@ from pipelines.runners.sizes import Capacity, size_named
 from pipelines.runners.states import Starting, Unknown
 from registry.artifacts.attempt import Attempt
 from registry.crashpoints import crashpoint
-from registry.errors import StoreUnwritable
+from registry.errors import Corrupt, StoreUnwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,10 @@ class Launcher:
 
     def _has_settled(self, folder: JobFolder) -> bool:
         """Whether the folder of a shim that ended says what became of the job."""
-        state = folder.state()
+        try:
+            state = folder.state()
+        except Corrupt:  # whoever asks for this attempt is told
+            return True
         if isinstance(state, Unknown):
             with self._ledger.guard():
                 if not folder.begun():

@@ -19,9 +19,9 @@ from pipelines.runners.launch import Limits
 from pipelines.runners.local import LocalRunner
 from pipelines.runners.machine import Script, StubMachine
 from pipelines.runners.protocol import AttemptReference, Runner
-from pipelines.runners.shim import STARTED, read_record
+from pipelines.runners.shim import STARTED, lock_is_held, read_record
 from pipelines.runners.sizes import Capacity
-from pipelines.runners.states import Ended, Kind, Running, Vanished
+from pipelines.runners.states import Ended, Kind, Vanished
 from pipelines.runners.stub import StubRunner
 from registry.artifacts.attempt import Attempt, JobSpec, RecipeRecord
 
@@ -214,7 +214,7 @@ class LocalRig:
     def close(self) -> None:
         for attempt in self._attempts:
             folder = self.folder(attempt)
-            if isinstance(folder.state(), Running):
+            if lock_is_held(str(folder.lock)):
                 folder.ask_to_end("stopped", "the test is over")
                 if folder.is_orphan():
                     folder.kill()
