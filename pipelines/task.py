@@ -6,6 +6,7 @@ task_id, which knows nothing of what lies upstream.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -33,6 +34,13 @@ class StepTask(luigi.Task):
 
     #: Failed jobs are tried again by the dispatcher, which knows why they failed.
     retry_count = 1
+
+    @classmethod
+    @functools.cache
+    def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:
+        """Luigi's, looked up once for each class: it searches the class at every call."""
+        found: list[tuple[str, luigi.Parameter[Any]]] = super().get_params()
+        return found
 
     @property
     def settings(self) -> UseCaseSettings:

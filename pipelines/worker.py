@@ -21,7 +21,7 @@ class ThreadedWorker(luigi.worker.Worker):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
-        self._task_result_queue: queue.SimpleQueue[Any] = queue.SimpleQueue()  # type: ignore[assignment]
+        self._task_result_queue = ResultQueue()  # type: ignore[assignment]
 
     def _create_task_process(self, task: luigi.Task) -> WaitingTask:
         reporter = luigi.worker.TaskStatusReporter(self._scheduler, task.task_id, self._id, None)
@@ -36,6 +36,13 @@ class ThreadedWorker(luigi.worker.Worker):
             check_complete_on_run=self._config.check_complete_on_run,
         )
         return WaitingTask(inner)
+
+
+class ResultQueue(queue.SimpleQueue[Any]):
+    """Results of tasks; Luigi closes what it expects to be a queue between processes."""
+
+    def close(self) -> None:
+        """Nothing to close within one process."""
 
 
 class WaitingTask:

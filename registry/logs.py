@@ -23,7 +23,7 @@ def _of_library(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
 
 
 def _named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event.setdefault("logger", "penstock")
+    event.setdefault("logger", event.pop(_ECS["logger"], "penstock"))
     return event
 
 

@@ -72,4 +72,9 @@ def spell(value: Any) -> str:
 
 def digest(tag: str, value: Any) -> str:
     """Hex sha256 over `tag` (so that kinds cannot collide) and the canonical JSON of `value`."""
-    return hashlib.sha256(f"{tag}\n{spell(normal(value))}".encode()).hexdigest()
+    return digest_normal(tag, normal(value))
+
+
+def digest_normal(tag: str, value: Any) -> str:
+    """The same for a value that is in normal form already, such as decoded JSON."""
+    return hashlib.sha256(f"{tag}\n{spell(value)}".encode()).hexdigest()

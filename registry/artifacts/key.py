@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from registry.artifacts.canonical import digest, normal, spell
+from registry.artifacts.canonical import digest_normal, normal, spell
 from registry.errors import UsageError
 
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -65,7 +65,7 @@ class Recipe:
     @cached_property
     def key(self) -> str:
         """The recipe key: 64 hex digits."""
-        return digest("penstock.recipe.v1", self.spelled())
+        return digest_normal("penstock.recipe.v1", self.spelled())
 
     def spelled(self) -> dict[str, Any]:
         """What the key is computed over, in normal form; also what two recipes are compared by."""

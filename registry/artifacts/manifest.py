@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from registry.artifacts.canonical import digest
+from registry.artifacts.canonical import digest_normal
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import decode_record
 from registry.artifacts.store.protocol import is_object_key
@@ -113,13 +113,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _seal(manifest: Manifest) -> str:
     fields: dict[str, Any] = msgspec.to_builtins(manifest)
-    return digest("penstock.manifest.v1", {k: v for k, v in fields.items() if k != "version"})
+    return digest_normal("penstock.manifest.v1", {k: v for k, v in fields.items() if k != "version"})
 
 
 def content_digest(files: list[File]) -> str:
     """The digest of an artifact's files, whatever their order."""
     listed = sorted([file.path, file.size, file.sha256] for file in files)
-    return digest("penstock.content.v1", listed)
+    return digest_normal("penstock.content.v1", listed)
 
 
 def decode(data: bytes, where: str, key: str | None = None) -> Manifest:
