@@ -13,17 +13,17 @@ import fcntl
 import mmap
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from registry.models.signature import Matrix
 
 ALIGNMENT = 64
 BUFFERS = 2
 #: Every output buffer has room for at least this many bytes, so that an error text fits.
 MIN_OUTPUT = 4096
-
-Matrix = NDArray[np.float64]
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -135,5 +135,7 @@ class Arena:
 
 
 def _matrix(memory: mmap.mmap, offset: int, rows: int, columns: int) -> Matrix:
-    flat = np.frombuffer(memory, np.float64, rows * columns, offset)
+    import numpy as np  # Only the two ends need it; the supervisor, which makes arenas, does not.
+
+    flat: Matrix = np.frombuffer(memory, np.float64, rows * columns, offset)
     return flat.reshape(rows, columns)

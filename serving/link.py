@@ -13,11 +13,14 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from serving.arena import BUFFERS, Arena, ArenaFiles, Layout, Matrix, create_arena
+from serving.arena import BUFFERS, Arena, ArenaFiles, Layout, create_arena
 from serving.errors import FrameError
 from serving.frame import SIZE, Frame, FrameReader, Kind
+
+if TYPE_CHECKING:
+    from registry.models.signature import Matrix
 
 T = TypeVar("T")
 

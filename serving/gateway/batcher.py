@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.arena import Matrix
+from registry.models.signature import Matrix
 from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
 from serving.gateway.work import Span, Target, Work
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving.arena import Matrix
+from registry.models.signature import Matrix
 from serving.errors import RequestError
 from serving.gateway.catalog import Catalog
 from serving.gateway.dispatch import Dispatcher

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from registry.errors import BadData
-from registry.models.signature import Encoder, Signature
-from serving.arena import Matrix
+from registry.models.signature import Encoder, Matrix, Signature
 from serving.errors import RequestError
 
 _NUMBERS = frozenset({int, float, type(None)})

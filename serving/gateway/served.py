@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from registry.models.bundle import Bundle
-from registry.models.signature import Encoder, Signature
-from serving.arena import Matrix
+from registry.models.signature import Encoder, Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.batcher import Batch
 from serving.link import GatewayEnd

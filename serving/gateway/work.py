@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving.arena import Matrix
+from registry.models.signature import Matrix
 from serving.errors import RequestError
 
 

@@ -146,6 +146,7 @@ def service(
     """Run `python -m serving` until the block ends; then SIGTERM, and SIGKILL if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     address, log = folder / "address", folder / "log"
+    address.unlink(missing_ok=True)
     given = {f"PENSTOCK_{name.upper()}": str(value) for name, value in settings.items()}
     environment = {**os.environ, **publisher.environment, "PENSTOCK_LOG_LEVEL": "info", **given}
     command = [sys.executable, "-m", "serving", "--port", "0", "--address-file", str(address)]

@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from registry.models.signature import Signature
-from serving.arena import Matrix
+from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.inputs import Columns, Inputs, Rows
 from serving.gateway.served import Served
