@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from penstock.commandline import full_parser
+from penstock.commandline import Parser
 from registry import errors
 from registry.settings import TABLE, Setting
 
@@ -73,6 +73,7 @@ An error says what happened, why, and what to do. Its kind decides the exit code
 | 0 | – | done; also when there was nothing to do |
 {exits}
 | 130 | – | interrupted (Ctrl-C) |
+| 141 | – | the reader of the output has gone |
 """
 
 
@@ -96,7 +97,7 @@ def cli_page() -> str:
     return CLI.format(
         notice=NOTICE,
         summary="\n".join(summary),
-        everywhere="\n".join(_argument_rows(full_parser([]))),
+        everywhere="\n".join(_argument_rows(Parser(prog="penstock COMMAND"))),
         commands="".join(_command(parser) for parser, _ in parsers.values()),
         exits="\n".join(_exit_rows(errors.PenstockError)),
     )
@@ -189,6 +190,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # The checkout, not an installed copy, is what the pages describe.
-    sys.path.insert(0, str(ROOT))
     raise SystemExit(main())
