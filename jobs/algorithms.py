@@ -154,5 +154,8 @@ def _lightgbm_names() -> dict[str, str]:
 
 
 def _refused(library: str, error: Exception) -> BadData:
+    """BadData for what a library says; MemoryError where it ran out of it, which a size cures."""
+    if "bad alloc" in str(error).lower().replace("_", " "):
+        raise MemoryError(f"{library}: {error}") from None
     first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
     return BadData(f"{library} refuses to train", first, "Correct the hyperparameters.")

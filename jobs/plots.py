@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import matplotlib as mpl
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from jobs import measures
 from jobs.measures import Floats
 
+#: Names of vocabularies on the web, of no use inside a page.
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 MODEL = "#1f6feb"
 BASE = "#8c959f"
 _STYLE: Any = {
@@ -70,4 +73,4 @@ def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return _METADATA.sub("", text[text.index("<svg") :])

@@ -13,6 +13,7 @@ from registry.errors import BadData
 from registry.features.view import AS_OF, FeatureView
 from registry.models.bundle import Bundle
 from registry.models.predictor import open_checked
+from registry.models.signature import Matrix
 from registry.models.tables import encode_table
 from registry.usecase import load_step
 
@@ -21,7 +22,8 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     """Write `predictions.parquet`: the entity, as_of, the model's outputs, and which model.
 
     Inputs: `model` (a bundle), `features` (one or more days). The column `model` holds the
-    sha256 of the model file, so that a prediction found anywhere names what made it.
+    recipe key of the model (parameter `model_key`; without one, the sha256 of its file), so that
+    a prediction found anywhere names what made it.
 
     Raises:
         BadData: inputs are broken, or the bundle was trained on another version of the view.
@@ -40,7 +42,8 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
         outputs = predictor.predict(encode_table(bundle.signature, table))
     finally:
         predictor.close()
-    write_table(out / "predictions.parquet", _predictions(view, bundle, table, outputs))
+    key = parameters.get("model_key", bundle.header.model.sha256)
+    write_table(out / "predictions.parquet", _predictions(view, bundle, table, outputs, key))
     return Outcome({"mean_prediction": float(np.mean(outputs[:, 0]))}, rows=table.num_rows)
 
 
@@ -56,11 +59,11 @@ def check_view(bundle: Bundle, view: FeatureView) -> None:
 
 
 def _predictions(
-    view: FeatureView, bundle: Bundle, table: pa.Table, outputs: np.ndarray[tuple[int, int]]
+    view: FeatureView, bundle: Bundle, table: pa.Table, outputs: Matrix, key: str
 ) -> pa.Table:
     columns = {view.entity: table[view.entity], view.as_of: table[view.as_of].cast(AS_OF)}
     for position, output in enumerate(bundle.signature.outputs):
         columns[output.name] = pa.array(np.ascontiguousarray(outputs[:, position]))
-    columns["model"] = pa.array([bundle.header.model.sha256] * table.num_rows)
+    columns["model"] = pa.array([key] * table.num_rows, pa.string())
     order = [(view.as_of, "ascending"), (view.entity, "ascending")]
     return pa.table(columns).sort_by(order)

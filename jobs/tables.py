@@ -48,6 +48,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
                     "Raise the version of the step that writes it, and run again.",
                 )
             return file.read(columns=list(columns) if columns is not None else None)
+    except MemoryError:  # Arrow's own is an ArrowException as well
+        raise
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0][:300]
         raise BadData(

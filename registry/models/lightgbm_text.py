@@ -156,6 +156,8 @@ def _check_categories(
 
 def _tail(tail: bytes) -> tuple[tuple[int, ...], list[list[Any]] | None]:
     text = tail.decode("utf-8")
+    if "\nend of parameters" not in text:
+        raise ValueError("it ends before its parameters do")
     found = re.search(r"^\[categorical_feature: ([0-9,]*)\]$", text, re.MULTILINE)
     indices = tuple(int(i) for i in found[1].split(",") if i) if found else ()
     line = re.search(r"^pandas_categorical:(.*)$", text, re.MULTILINE)

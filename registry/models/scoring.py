@@ -99,6 +99,8 @@ def read_batches(
         columns = list(dict.fromkeys([*ids, *signature.names]))
         try:
             yield from file.iter_batches(rows, columns=columns)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise _broken(source, error) from None
 
@@ -113,6 +115,8 @@ def _parquet(source: Path) -> pq.ParquetFile:
         return pq.ParquetFile(source, memory_map=True)
     except FileNotFoundError:
         raise NotFound(f"{source} is not there", "", "Check the path.") from None
+    except MemoryError:  # Arrow's own is an ArrowException as well
+        raise
     except (pa.ArrowException, OSError) as error:
         raise _broken(source, error) from None
 

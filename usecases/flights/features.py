@@ -51,6 +51,8 @@ VIEW = FeatureView(
         Column("aircraft_hours_since"),
         Column("origin_dep_delay"),
         Column("origin_cancelled"),
+        Column("origin_waiting"),
+        Column("carrier_origin_waiting"),
         Column("carrier_origin_dep_delay"),
         Column("carrier_origin_arr_delay"),
         Column("carrier_origin_last_dep_delay"),
@@ -66,7 +68,9 @@ _WEATHER_AGE = dt.timedelta(hours=6)
 _RECENT = dt.timedelta(hours=3)
 _DAY = dt.timedelta(hours=24)
 _AROUND = 30 * 60 * 1_000_000  # half an hour, in microseconds
-_HOUR = 3_600_000_000
+_MINUTE = 60_000_000
+_HOUR = 60 * _MINUTE
+_NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
 
 Floats = NDArray[np.float64]
 
@@ -151,6 +155,8 @@ def _delays(rows: pa.Table, history: pa.Table) -> dict[str, pa.Array]:
         "aircraft_hours_since": np.where(np.isnan(own), np.nan, since / _HOUR),
         "origin_dep_delay": departures(["origin"], _RECENT).mean(departure),
         "origin_cancelled": arrivals(["origin"], 2 * _RECENT).mean(cancelled),
+        "origin_waiting": _waiting(rows, history, ["origin"]),
+        "carrier_origin_waiting": _waiting(rows, history, airline),
         "carrier_origin_dep_delay": departures(airline, _RECENT).mean(departure),
         "carrier_origin_arr_delay": arrivals(airline, 2 * _RECENT).mean(arrival),
         "carrier_origin_last_dep_delay": _pick(departure, departures(airline, _DAY).latest),
@@ -159,6 +165,24 @@ def _delays(rows: pa.Table, history: pa.Table) -> dict[str, pa.Array]:
         "flight_arr_delay_days": arrivals(["carrier", "flight"]).mean(arrival),
     }
     return {name: _nullable(values) for name, values in columns.items()}
+
+
+def _waiting(rows: pa.Table, history: pa.Table, by: list[str]) -> Floats:
+    """Mean minutes that the flights scheduled in the last three hours have waited so far.
+
+    A flight that has left before `as_of` waited its departure delay; one that has not, the time
+    since its schedule. So a queue shows that departures alone would hide until it moves.
+    """
+    seen = visible(rows, history, by=by, within=_RECENT, known_at="as_of")
+    scheduled = _microseconds(history["as_of"])[seen.order]
+    departed = _microseconds(pc.fill_null(history["departed_at"], _NEVER))[seen.order]
+    waited = np.full(rows.num_rows, np.nan)
+    now = _microseconds(rows["as_of"])
+    for row in np.flatnonzero(seen.count):
+        part = slice(seen.start[row], seen.stop[row])
+        until = np.where(departed[part] < now[row], departed[part], now[row])
+        waited[row] = (until - scheduled[part]).mean() / _MINUTE
+    return waited
 
 
 def _arrived(history: pa.Table) -> pa.Table:
