@@ -137,4 +137,4 @@ def test_the_change_log_has_room_for_what_comes():
 
 def test_the_first_page_starts_with_two_commands():
     text = (tree.ROOT / "README.md").read_text()
-    assert text.index("make install") < text.index("make demo")
+    assert text.index("$ make demo") < text.index("$ make test") < text.index("## Then")
