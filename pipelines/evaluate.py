@@ -46,7 +46,7 @@ class EvaluateChampion(ArtifactTask):
 
     @property
     def label(self) -> str:
-        return f"{super().label} champion"
+        return f"evaluate {self.usecase} {self.date} champion"
 
     def decide(self) -> None:
         live = live_champion(current().aliases, self.usecase)
@@ -57,12 +57,13 @@ class EvaluateChampion(ArtifactTask):
         """The pinned champion; None when there was none. Raises Undecided before the pin."""
         pin = current().pins.find(self.usecase, self.date.isoformat(), CHAMPION)
         if pin is None:
-            raise Undecided("which champion is live when the run reaches this step")
+            raise Undecided("the champion that is live when the run starts")
         return pin.reference
 
     def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
         champion = self.champion()
-        assert champion is not None
+        if champion is None:
+            raise Undecided("nobody: there was no champion to compare with")
         return {"model": champion, **evaluation_days(self)}
 
     def requires(self) -> list[luigi.Task]:

@@ -14,9 +14,8 @@ from pipelines.publish import Publish
 from pipelines.session import current
 from pipelines.task import ArtifactTask
 from registry.artifacts.manifest import Reference
-from registry.errors import NotFound
 
-#: The name of the pin that holds the model which scores a date.
+#: The pin that holds the model which scores a date, followed by the candidate it was set after.
 SCORER = "scorer"
 
 
@@ -37,23 +36,33 @@ class Predict(ArtifactTask):
         task: Features = self.sibling(Features, date=self.day, changes={})
         return task
 
+    def publication(self) -> Publish:
+        """The verdict that comes before: on the best candidate of the date."""
+        task: Publish = self.sibling(Publish)
+        return task
+
+    def pin(self) -> str:
+        """The name of this step's pin. Another candidate for the date has a pin of its own.
+
+        Raises:
+            Undecided: the candidates are not evaluated yet.
+        """
+        return f"{SCORER}-{self.publication().best().candidate().recipe.key[:16]}"
+
     def decide(self) -> None:
-        session = current()
-        if session.pins.find(self.usecase, self.date.isoformat(), SCORER) is None:
+        session, date = current(), self.date.isoformat()
+        if session.pins.find(self.usecase, date, self.pin()) is None:
             model = session.aliases.live(self.usecase, CHAMPION)
-            session.pins.set(self.usecase, self.date.isoformat(), SCORER, model, session.run)
+            session.pins.set(self.usecase, date, self.pin(), model, session.run)
 
     def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
-        pin = current().pins.find(self.usecase, self.date.isoformat(), SCORER)
-        if pin is None:
+        pin = current().pins.find(self.usecase, self.date.isoformat(), self.pin())
+        if pin is None or pin.reference is None:
             raise Undecided("the publication")
-        if pin.reference is None:
-            raise NotFound(f"no model was live to score {self.day}", "", "Promote one first.")
         return {"model": pin.reference, "features": [self.scored()]}
 
     def requires(self) -> list[luigi.Task]:
-        return [self.sibling(Publish), self.scored()]
+        return [self.publication(), self.scored()]
 
     def complete(self) -> bool:
-        publish: Publish = self.sibling(Publish)
-        return publish.complete() and super().complete()
+        return self.publication().complete() and super().complete()

@@ -12,6 +12,7 @@ from typing import Any
 import luigi
 
 from pipelines.errors import RunFailed
+from pipelines.plan import is_complete, walk
 from pipelines.predict import Predict
 from pipelines.runs import RunEnd, end_run, now
 from pipelines.session import Session, using
@@ -22,11 +23,10 @@ from registry.errors import PenstockError
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did: keys it committed, how many steps existed before, seconds it took."""
+    """What a run did: the keys it committed, and seconds it took. `run` is None if nothing ran."""
 
     run: str | None
     made: list[str]
-    reused: int
     seconds: float
 
 
@@ -45,24 +45,15 @@ def run(session: Session, roots: Sequence[StepTask]) -> Result:
     """
     started = time.monotonic()
     with using(session):
-        for root in roots:
-            _check(root)
+        # Walked once before, so that a bad parameter is one clear error and not a failed task.
+        incomplete = [task for task in walk(roots) if not is_complete(task)]
+        if not incomplete:
+            return Result(None, [], time.monotonic() - started)
         outcome = _build(session, roots)
-        result = _result(session, outcome, time.monotonic() - started)
+        result = Result(session.begin(), session.made, time.monotonic() - started)
         _record(session, outcome, result)
     _raise_failures(session, outcome)
     return result
-
-
-def _check(root: StepTask) -> None:
-    """Walk the graph once, so that bad parameters are one clear error and not a failed task."""
-    seen: set[str] = set()
-    stack: list[Any] = [root]
-    while stack:
-        task = stack.pop()
-        if task.task_id not in seen and not task.complete():
-            seen.add(task.task_id)
-            stack += task.requires()
 
 
 def _build(session: Session, roots: Sequence[StepTask]) -> Any:
@@ -77,18 +68,10 @@ def _build(session: Session, roots: Sequence[StepTask]) -> Any:
     )
 
 
-def _result(session: Session, outcome: Any, seconds: float) -> Result:
-    statuses = [status for _, status, _ in outcome.worker._add_task_history]  # noqa: SLF001
-    reused = statuses.count("DONE") - len(session.made)
-    return Result(session.run if session.began else None, session.made, max(reused, 0), seconds)
-
-
 def _record(session: Session, outcome: Any, result: Result) -> None:
-    if result.run is None:
-        return
     failed = [str(error) for error in session.failures]
     status = "failed" if failed or not outcome.scheduling_succeeded else "succeeded"
-    end = RunEnd(result.run, status, result.made, result.reused, failed, now(), result.seconds)
+    end = RunEnd(session.run, status, result.made, failed, now(), result.seconds)
     end_run(session.store, end)
 
 

@@ -34,7 +34,6 @@ class RunEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: str
     status: str
     made: list[str]
-    reused: int
     failed: list[str]
     ended: str
     seconds: float

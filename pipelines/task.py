@@ -39,7 +39,7 @@ class StepTask(luigi.Task):
     @functools.cache
     def get_params(cls) -> list[tuple[str, luigi.Parameter[Any]]]:
         """Luigi's, looked up once for each class: it searches the class at every call."""
-        found: list[tuple[str, luigi.Parameter[Any]]] = super().get_params()
+        found: list[tuple[str, luigi.Parameter[Any]]] = super().get_params()  # type: ignore[no-untyped-call]
         return found
 
     @property

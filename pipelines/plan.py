@@ -1,0 +1,90 @@
+"""The plan: what a run would do, and why, without doing any of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from pipelines.errors import Undecided
+from pipelines.index import Index
+from pipelines.reasons import reason
+from pipelines.session import Session, using
+from pipelines.task import ArtifactTask, StepTask
+
+#: reuse: the artifact is there. run: a job will make it. decide: a verdict or pin is due first.
+Action = Literal["reuse", "run", "decide"]
+
+
+class PlannedStep(msgspec.Struct, frozen=True):
+    """One step: what happens to it and why.
+
+    `key` is None where only the run will tell. `seconds` is the median of what earlier jobs of
+    the same kind took, None where there were none.
+    """
+
+    step: str
+    action: Action
+    why: str
+    key: str | None
+    size: str | None = None
+    seconds: float | None = None
+
+
+def plan(session: Session, roots: Sequence[StepTask]) -> list[PlannedStep]:
+    """What running `roots` would do, requirements first; reads only.
+
+    Raises:
+        UsageError: a parameter is off; names it.
+    """
+    with using(session):
+        return [_planned(session.index, task) for task in walk(roots)]
+
+
+def walk(roots: Sequence[StepTask]) -> Iterator[StepTask]:
+    """The steps that a run would look at, requirements first, each once.
+
+    What lies below a complete step is not looked at, as in a run.
+    """
+    seen: set[str] = set()
+    stack: list[tuple[Any, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:
+        task, expanded = stack.pop()
+        if expanded:
+            yield task
+        elif task.task_id not in seen:
+            seen.add(task.task_id)
+            stack.append((task, True))
+            if not is_complete(task):
+                stack += [(required, False) for required in reversed(task.requires())]
+
+
+def _planned(index: Index, task: StepTask) -> PlannedStep:
+    complete = is_complete(task)
+    if not isinstance(task, ArtifactTask):
+        why = "decided before" if complete else "no verdict on the candidate yet"
+        return PlannedStep(task.label, "reuse" if complete else "decide", why, None)
+    try:
+        recipe = task.recipe
+    except Undecided as undecided:
+        if complete:
+            return PlannedStep(task.label, "reuse", "nothing to do", None)
+        return PlannedStep(task.label, "decide", f"decided by {undecided.decider}", None, task.size)
+    if complete:
+        return PlannedStep(task.label, "reuse", "committed before", recipe.key)
+    seconds = _usual_seconds(index, task)
+    return PlannedStep(task.label, "run", reason(index, recipe), recipe.key, task.size, seconds)
+
+
+def is_complete(task: StepTask) -> bool:
+    """Luigi's `complete`, typed."""
+    return bool(task.complete())  # type: ignore[no-untyped-call]
+
+
+def _usual_seconds(index: Index, task: ArtifactTask) -> float | None:
+    paths = index.paths(task.family, task.usecase)[-5:]
+    times = [index.manifest(path).resources.get("wall_s") for path in paths]
+    known = [seconds for seconds in times if seconds is not None]
+    return round(statistics.median(known), 1) if known else None
