@@ -47,7 +47,8 @@ class Connection(asyncio.Protocol):
         self._expects = self._chunked = False
         self._in_head = True
         self._started = False
-        self._head = 0
+        #: Bytes of the head that were read as lines, and of the line that is not complete.
+        self._head = self._unfinished = 0
         self._headers = 0
         self._since = server.now()
 
@@ -100,7 +101,7 @@ class Connection(asyncio.Protocol):
             self._refuse(RequestError("the request is not valid HTTP/1.1"))
         if self._in_head and head == self._head and self._started:
             # Not one line was completed: the parser is collecting a long one.
-            self._head += len(data)
+            self._unfinished += len(data)
             self._check_head()
         if len(self._pipeline) >= PIPELINE:
             self._read(False)
@@ -121,19 +122,21 @@ class Connection(asyncio.Protocol):
         self._parsing = Exchange(self)
         self._in_head = self._started = True
         self._expects = self._chunked = False
-        self._head = self._headers = self._hosts = 0
+        self._head = self._unfinished = self._headers = self._hosts = 0
         if not self.busy:
             self._since = self._server.now()
 
     def on_url(self, url: bytes) -> None:
         """Parser's callback; a long target comes in pieces."""
         self._head += len(url)
+        self._unfinished = 0
         self._check_head()
         self._parsing.path += url.decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser's callback."""
         self._head += len(name) + len(value) + 4
+        self._unfinished = 0
         self._headers += 1
         self._check_head()
         if self._in_head:
@@ -158,7 +161,10 @@ class Connection(asyncio.Protocol):
         exchange = self._parsing
         exchange.method = self._parser.get_method()
         exchange.keep_alive = self._parser.should_keep_alive()
-        exchange.old = self._parser.get_http_version() == "1.0"
+        version = self._parser.get_http_version()
+        exchange.old = version == "1.0"
+        if version not in ("1.0", "1.1"):
+            self._refuse(RequestError("only HTTP/1.1 and HTTP/1.0 are spoken here"))
         if self._hosts != 1 and not (exchange.old and not self._hosts):
             self._refuse(RequestError("the request must have exactly one Host header"))
         if self._chunked and exchange.old:
@@ -184,7 +190,7 @@ class Connection(asyncio.Protocol):
 
     def _check_head(self) -> None:
         limit = self._server.limits.max_header
-        if self._head > limit or self._headers > MAX_HEADERS:
+        if self._head + self._unfinished > limit or self._headers > MAX_HEADERS:
             self._refuse(
                 HeadersTooLarge(f"the headers exceed {limit} bytes or {MAX_HEADERS} lines")
             )
