@@ -52,7 +52,11 @@ class Ledger:
     def take(self, path: Path, size: Size) -> int:
         """Hold the lock file of a job; returns the descriptor, which shim and job inherit."""
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        os.ftruncate(lock, 0)
-        os.write(lock, json.dumps({"cpus": size.cpus, "memory_mb": size.memory_mb}).encode())
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.ftruncate(lock, 0)
+            os.write(lock, json.dumps({"cpus": size.cpus, "memory_mb": size.memory_mb}).encode())
+        except OSError:  # a full disk: nobody may hold a lock that does not say how much it takes
+            os.close(lock)
+            raise
         return lock

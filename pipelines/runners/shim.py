@@ -57,7 +57,8 @@ def main(folder: str, lock: int) -> None:
     begun = time.monotonic()
     pid, go = fork_job(job, lock)
     announce(folder, pid)
-    os.write(go, b"g")
+    with contextlib.suppress(BrokenPipeError):  # it was killed while it waited
+        os.write(go, b"g")
     os.close(go)
     ending = watch(folder, job, pid, wake)
     end = exit_record(job, ending, kernel_kills() > kills)
@@ -84,6 +85,7 @@ def fork_job(job: dict[str, Any], lock: int) -> tuple[int, int]:
         os.setsid()
         if os.read(hold, 1) == b"g":
             os.set_inheritable(lock, True)
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would the job
             limit_memory(job["memory_mb"])
             os.execvp(job["command"][0], job["command"])  # noqa: S606 - a shell is not wanted
     except OSError as error:

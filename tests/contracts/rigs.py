@@ -72,6 +72,13 @@ def eventually(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def end_of(runner: Runner, attempt: Attempt) -> Ended:
+    """How the attempt ends; fails the test if it does not."""
+    ended = runner.wait(attempt, PATIENCE)
+    assert ended is not None, "the job did not end"
+    return ended
+
+
 class Rig(Protocol):
     """A world in which one kind of runner runs jobs."""
 

@@ -11,7 +11,7 @@ from pipelines.runners.protocol import Runner, RunnerClosed
 from pipelines.runners.sizes import Capacity
 from pipelines.runners.states import Ended, Kind, Queued, Running, Unknown, Vanished
 from registry.errors import UsageError
-from tests.contracts.rigs import PATIENCE, REFERENCE, RIGS, Does, Rig, eventually
+from tests.contracts.rigs import PATIENCE, REFERENCE, RIGS, Does, Rig, end_of, eventually
 
 ONE_JOB = Capacity(cpus=1, memory_mb=1024)
 HOLD = Does(hold=True)
@@ -29,12 +29,6 @@ def runner(rig: Rig):
     made = rig.runner()
     yield made
     made.close()
-
-
-def end_of(runner: Runner, attempt) -> Ended:
-    ended = runner.wait(attempt, PATIENCE)
-    assert ended is not None, "the job did not end"
-    return ended
 
 
 def run(rig: Rig, runner: Runner, does: Does, **changes) -> Ended:

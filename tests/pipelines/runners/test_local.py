@@ -16,7 +16,7 @@ from pipelines.runners.sizes import Capacity, machine_capacity
 from pipelines.runners.states import Kind, Running, Unknown
 from registry.errors import Corrupt, StoreUnwritable
 from registry.settings import Settings
-from tests.contracts.rigs import PATIENCE, REFERENCE, ROOMY, Does, eventually, new_attempt
+from tests.contracts.rigs import PATIENCE, REFERENCE, ROOMY, Does, end_of, eventually, new_attempt
 
 
 def run(var: Path, command: list[str], limits: Limits | None = None, **changes):
@@ -100,7 +100,7 @@ def test_a_job_that_ignores_sigterm_is_killed(tmp_path):
         runner.start(attempt, REFERENCE)
         eventually(lambda: isinstance(runner.state(attempt), Running), "the job runs")
         runner.stop(attempt)
-        assert runner.wait(attempt, PATIENCE).kind is Kind.STOPPED
+        assert end_of(runner, attempt).kind is Kind.STOPPED
 
 
 def test_the_log_is_bounded_and_keeps_both_ends(tmp_path):
@@ -170,7 +170,7 @@ def test_the_same_key_and_number_in_another_store_is_another_attempt(tmp_path):
     first = new_attempt()
     with LocalRunner(tmp_path, ROOMY, command=lambda *_: code, host="here") as runner:
         runner.start(first, REFERENCE)
-        assert runner.wait(first, PATIENCE).kind is Kind.TEMPORARY
+        assert end_of(runner, first).kind is Kind.TEMPORARY
         second = new_attempt(key=first.key)
         assert isinstance(runner.state(second), Unknown)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from pipelines.runners.machine import Script, StubMachine, commit_files
 from pipelines.runners.protocol import AttemptReference
 from pipelines.runners.sizes import Capacity
-from pipelines.runners.states import Kind, Queued, Running, Vanished
+from pipelines.runners.states import Kind, Vanished
 from pipelines.runners.stub import StubRunner
 from pipelines.runners.timers import Timers
 from registry.artifacts.fetch import find_manifest
 from registry.artifacts.store import open_store
 from registry.errors import BadData
-from tests.contracts.rigs import PATIENCE, REFERENCE, eventually, new_attempt
+from tests.contracts.rigs import REFERENCE, end_of, eventually, new_attempt
 
 
 def stub_attempt(**changes):
@@ -33,7 +34,7 @@ def test_work_is_done_by_the_time_start_returns():
         attempt = stub_attempt()
         runner.start(attempt, REFERENCE)
         assert done == [(attempt, REFERENCE)]
-        assert runner.wait(attempt, 0).exit_code == 0
+        assert end_of(runner, attempt).exit_code == 0
 
 
 def test_files_are_committed_as_the_artifact():
@@ -44,8 +45,9 @@ def test_files_are_committed_as_the_artifact():
     reference = AttemptReference(store.url, attempt.path, "0" * 64)
     with StubRunner(commit_files({"part/a.txt": b"alpha", "b.txt": b"beta"})) as runner:
         runner.start(attempt, reference)
-        assert runner.wait(attempt, 0).kind is None
+        assert end_of(runner, attempt).kind is None
     manifest = find_manifest(store, recipe)
+    assert manifest is not None
     assert sorted(file.path for file in manifest.files) == ["b.txt", "part/a.txt"]
 
 
@@ -64,7 +66,7 @@ def test_an_error_of_the_work_is_an_end_of_its_kind(error, code, kind, words):
     with StubRunner(work) as runner:
         attempt = stub_attempt()
         runner.start(attempt, REFERENCE)
-        ended = runner.wait(attempt, 0)
+        ended = end_of(runner, attempt)
         assert (ended.exit_code, ended.kind) == (code, kind)
         assert words in runner.log_tail(attempt)
 
@@ -75,7 +77,7 @@ def test_a_script_ends_a_job_in_any_way(kind):
     with StubRunner(nothing, lambda _: script) as runner:
         attempt = stub_attempt()
         runner.start(attempt, REFERENCE)
-        ended = runner.wait(attempt, 0)
+        ended = end_of(runner, attempt)
         assert (ended.kind, ended.reason) == (kind, "as written")
 
 
@@ -84,7 +86,7 @@ def test_a_job_may_do_its_work_and_vanish():
     with StubRunner(lambda *both: done.append(both), lambda _: Script(vanish=True)) as runner:
         attempt = stub_attempt()
         runner.start(attempt, REFERENCE)
-        assert runner.wait(attempt, 0).kind is Kind.LOST
+        assert end_of(runner, attempt).kind is Kind.LOST
         assert isinstance(runner.state(attempt), Vanished)
         assert len(done) == 1
 
@@ -93,15 +95,14 @@ def test_a_delayed_job_runs_until_it_is_due():
     with StubRunner(nothing, lambda _: Script(delay_s=0.05)) as runner:
         attempt = stub_attempt()
         runner.start(attempt, REFERENCE)
-        assert isinstance(runner.state(attempt), Running)
-        assert runner.wait(attempt, PATIENCE).kind is None
+        assert end_of(runner, attempt).kind is None
 
 
 def test_a_delay_beyond_the_deadline_is_a_timeout():
     with StubRunner(nothing, lambda _: Script(delay_s=60)) as runner:
         attempt = stub_attempt(deadline=time.time() + 0.05)
         runner.start(attempt, REFERENCE)
-        assert runner.wait(attempt, PATIENCE).kind is Kind.TIMEOUT
+        assert end_of(runner, attempt).kind is Kind.TIMEOUT
 
 
 def test_a_delayed_machine_of_one_takes_jobs_in_turn():
@@ -113,8 +114,7 @@ def test_a_delayed_machine_of_one_takes_jobs_in_turn():
     attempts = [stub_attempt() for _ in range(20)]
     for attempt in attempts:
         runner.start(attempt, REFERENCE)
-    assert isinstance(runner.state(attempts[-1]), Queued)
-    assert [runner.wait(attempt, PATIENCE).kind for attempt in attempts] == [None] * 20
+    assert [end_of(runner, attempt).kind for attempt in attempts] == [None] * 20
     assert order == attempts
     runner.close()
 
@@ -128,7 +128,7 @@ def test_waiting_takes_no_thread_but_the_callers_own():
     before = threading.active_count()
     found = []
     threads = [
-        threading.Thread(target=lambda a=attempt: found.append(runner.wait(a, PATIENCE)))
+        threading.Thread(target=lambda a=attempt: found.append(end_of(runner, a)))
         for attempt in attempts
     ]
     for thread in threads:
@@ -141,17 +141,23 @@ def test_waiting_takes_no_thread_but_the_callers_own():
 
 
 @pytest.mark.usefixtures("no_thread_leaks")
-def test_timers_call_in_the_order_of_their_times():
-    timers, called = Timers(), []
+def test_timers_call_in_the_order_of_their_times(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("pipelines.runners.timers.time.monotonic", lambda: now[0])
+    timers = Timers()
+    called: list[float] = []
     for delay in (0.09, 0.03, 0.06, 0.03):
-        timers.after(delay, lambda delay=delay: called.append(delay))
+        timers.after(delay, partial(called.append, delay))
+    now[0] = 1.0
+    monkeypatch.undo()
     eventually(lambda: len(called) == 4, "all were called")
     assert called == [0.03, 0.03, 0.06, 0.09]
 
 
 @pytest.mark.usefixtures("no_thread_leaks")
 def test_timers_forget_what_was_to_come_when_closed():
-    timers, called = Timers(), []
+    timers = Timers()
+    called: list[int] = []
     timers.after(3600, lambda: called.append(1))
     timers.close()
     timers.after(0, lambda: called.append(2))

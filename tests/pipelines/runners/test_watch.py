@@ -15,7 +15,7 @@ DONE = Ended(0, None, None)
 
 
 def test_who_waits_is_told_once_there_is_an_end():
-    ends = {}
+    ends: dict[str, Ended] = {}
     watcher = Watcher(lambda attempt: ends.get(attempt.write_id), lambda: False)
     attempt = new_attempt()
     assert watcher.wait(attempt, 0.05) is None
