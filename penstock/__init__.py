@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from penstock.artifact import Artifact
-    from penstock.model import Model
+    from penstock.artifacts import Artifact
+    from penstock.loaded import Model
 
 __all__ = ["artifact", "load"]
 
@@ -32,7 +32,7 @@ def load(
         Corrupt: bytes in the store differ from their digest.
         GoldenMismatch: the model does not give here what it gave when it was made.
     """
-    from penstock.model import open_model
+    from penstock.loaded import open_model
 
     return open_model(name, store=store, environment=environment, threads=threads)
 
@@ -45,6 +45,6 @@ def artifact(key: str, *, store: str | None = None, environment: str | None = No
         NotFound: there is no such artifact.
         BadData, Corrupt: its manifest is damaged.
     """
-    from penstock.artifact import open_artifact
+    from penstock.artifacts import open_artifact
 
     return open_artifact(key, store=store, environment=environment)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from importlib.util import find_spec
@@ -50,6 +51,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError; argparse would exit with 2."""
         raise UsageError(message, "", f"`{self.prog} --help` shows how it is used.")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write, and let a closed pipe or a full disk be heard; argparse would swallow it."""
+        (file or sys.stderr).write(message)
 
 
 def parse(argv: list[str]) -> Call:

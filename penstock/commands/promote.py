@@ -68,7 +68,7 @@ def promote(
         Refused: it is another model's, was retracted, or is live there already.
         BadData, Corrupt: it is no bundle, or its files are damaged.
     """
-    from penstock.artifact import cache_of
+    from penstock.artifacts import cache_of
     from registry.artifacts.fetch import fetch
     from registry.identity import who_am_i
     from registry.models.bundle import Bundle

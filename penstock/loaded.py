@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from penstock.artifact import Artifact, cache_of
+from penstock.artifacts import Artifact, cache_of
 from registry.artifacts.store import open_environment
 from registry.errors import BadData, UsageError
 from registry.models.bundle import Bundle
