@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from registry.artifacts.store.protocol import AlreadyExists, Store
 from registry.errors import StoreError
@@ -14,8 +13,7 @@ from registry.errors import StoreError
 #: "before": nothing was done. "lost": done, but the reply never came. "exists": done, the reply was
 #: lost, and a client library that retries by itself then found the object there. "conflict": S3's
 #: 409, which reads as "exists" although no object is there (yet).
-Fault = Literal["before", "lost", "exists", "conflict"]
-FAULTS: tuple[Fault, ...] = ("before", "lost", "exists", "conflict")
+FAULTS: tuple[str, ...] = ("before", "lost", "exists", "conflict")
 
 
 class Schedule:
@@ -29,7 +27,7 @@ class Schedule:
 
     def __init__(
         self,
-        *faults: Fault | None,
+        *faults: str | None,
         rate: float = 0.0,
         seed: int | str = 0,
         burst: int = 2,
@@ -41,14 +39,14 @@ class Schedule:
         self._burst = burst
         self._row = 0
 
-    def next(self) -> Fault | None:
+    def next(self) -> str | None:
         """The fault of the next write."""
         fault = self._script.pop(0) if self._script else self._draw()
         self._row = self._row + 1 if fault else 0
         self.done[fault or "none"] += 1
         return fault
 
-    def _draw(self) -> Fault | None:
+    def _draw(self) -> str | None:
         if self._row >= self._burst or self._random.random() >= self._rate:
             return None
         return self._random.choice(FAULTS)

@@ -11,6 +11,9 @@ from registry.artifacts.manifest import File
 from registry.artifacts.store.protocol import Store, is_object_key
 from registry.errors import BadData, Corrupt, StoreUnwritable
 
+_ANEW = "Retract the artifact (`penstock retract KEY --why …`) and run again to make it anew."
+_AGAIN = "Nothing was committed. Run again; check the store's disk or network if it comes back."
+
 
 def digest_file(path: Path) -> str:
     """Hex sha256 of the file at `path`."""
@@ -54,7 +57,7 @@ def is_intact(path: Path, expected: File) -> bool:
     )
 
 
-def verify_file(path: Path, expected: File, where: str) -> None:
+def verify_file(path: Path, expected: File, where: str, todo: str = _ANEW) -> None:
     """Raise Corrupt unless the file at `path` has the size and digest of `expected`."""
     if is_intact(path, expected):
         return
@@ -63,7 +66,7 @@ def verify_file(path: Path, expected: File, where: str) -> None:
     raise Corrupt(
         f"{where}{expected.path} is damaged",
         found if size != expected.size else "its sha256 differs from the manifest's",
-        "Retract the artifact (`penstock retract KEY --why …`) and run again to make it anew.",
+        todo,
     )
 
 
@@ -71,13 +74,13 @@ def verify_stored(store: Store, prefix: str, expected: File) -> None:
     """Read the object back and raise Corrupt unless it is what was meant to be written."""
     local = store.local_path(prefix + expected.path)
     if local is not None:
-        verify_file(local, expected, prefix)
+        verify_file(local, expected, prefix, _AGAIN)
         return
     try:
         with tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder:
             copy = Path(folder) / "object"
             store.download(prefix + expected.path, copy)
-            verify_file(copy, expected, prefix)
+            verify_file(copy, expected, prefix, _AGAIN)
     except OSError as error:
         raise StoreUnwritable(
             f"{prefix}{expected.path} could not be read back",

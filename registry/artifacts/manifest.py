@@ -16,7 +16,7 @@ from registry.artifacts.canonical import digest_normal
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import decode_record
 from registry.artifacts.store.protocol import is_object_key
-from registry.errors import BadData, Corrupt
+from registry.errors import BadData, Corrupt, UsageError
 
 FORMAT = 1
 
@@ -113,7 +113,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _seal(manifest: Manifest) -> str:
     fields: dict[str, Any] = msgspec.to_builtins(manifest)
-    return digest_normal("penstock.manifest.v1", {k: v for k, v in fields.items() if k != "version"})
+    return digest_normal(
+        "penstock.manifest.v1", {k: v for k, v in fields.items() if k != "version"}
+    )
 
 
 def content_digest(files: list[File]) -> str:
@@ -136,7 +138,7 @@ def decode(data: bytes, where: str, key: str | None = None) -> Manifest:
             f"the manifest {where} was changed after it was committed",
             "its digest does not fit its content",
         )
-    if (key is not None and manifest.key != key) or manifest.recipe().key != manifest.key:
+    if (key is not None and manifest.key != key) or _recipe_key(manifest) != manifest.key:
         raise _corrupt(
             f"the manifest {where} belongs to another recipe",
             f"it names the key {manifest.key[:16]}",
@@ -145,6 +147,13 @@ def decode(data: bytes, where: str, key: str | None = None) -> Manifest:
     if strays:
         raise _corrupt(f"the manifest {where} names files outside its folder", strays[0])
     return manifest
+
+
+def _recipe_key(manifest: Manifest) -> str | None:
+    try:
+        return manifest.recipe().key
+    except UsageError:  # Its fields make no recipe.
+        return None
 
 
 def _corrupt(what: str, why: str) -> Corrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +140,13 @@ def test_weird_keys_come_back_as_they_went_in(store: Store):
 
 def test_one_of_racing_threads_wins(store: Store):
     for turn in range(ROUNDS):
-        won = race_threads(WRITERS, lambda number, turn=turn: _try(store, turn, number))
+        won = race_threads(WRITERS, partial(_try, store, turn))
         assert won.count(True) == 1
         assert store.get(_key(turn)) == _data(won.index(True))
 
 
+@pytest.mark.parametrize("url", ["local", "s3"], indirect=True)
 def test_one_of_racing_processes_wins(url: str):
-    if url.startswith("memory:"):
-        pytest.skip("memory is not shared between processes")
     outcomes = race_processes(WRITERS, _race_for_all, url)
     store = open_store(url)
     for turn in range(ROUNDS):

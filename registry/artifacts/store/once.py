@@ -69,11 +69,12 @@ def create_file_once(
         try:
             store.create_from(key, path)
             return
-        except AlreadyExists:
-            return  # The caller's own, by a request whose reply was lost.
         except StoreUnwritable:
             raise
-        except StoreError:
+        except StoreError as error:
+            # What exists is the caller's own, by a request whose reply was lost.
+            if isinstance(error, AlreadyExists) and _is_there(store, key):
+                return
             if not left:
                 raise
             sleep(_delay(left))
@@ -82,6 +83,14 @@ def create_file_once(
 def _delay(left: int) -> float:
     """Seconds before the next try, when `left` are left: each twice the one before."""
     return float(_FIRST_DELAY * 2 ** (_TRIES - 1 - left))
+
+
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        store.size(key)
+    except (NotFound, StoreError):
+        return False
+    return True
 
 
 def _standing(store: Store, key: str, data: bytes) -> Created | None:
