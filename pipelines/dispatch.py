@@ -140,7 +140,9 @@ class Dispatcher:
         return _ended(self._runner.wait(attempt))
 
     def _is_foreign(self, attempt: Attempt) -> bool:
-        return bool(self._runner.host) and attempt.host != self._runner.host
+        """Whether this runner cannot see it: another machine's, or another kind of runner's."""
+        elsewhere = bool(self._runner.host) and attempt.host != self._runner.host
+        return elsewhere or attempt.runner != self._runner.name
 
     def _await_foreign(self, attempt: Attempt, step: str) -> Ended:
         """Wait for what another machine runs: its manifest, its recorded end, or the deadline."""
