@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +86,7 @@ class Rig:
     @property
     def statuses(self) -> list[int]:
         """The status lines that were written."""
-        lines = self.transport.written.split(b"HTTP/1.1 ")[1:]
-        return [int(line[:3]) for line in lines]
+        return [int(code) for code in re.findall(rb"HTTP/1\.1 (\d{3}) ", self.transport.written)]
 
 
 def post(path: str, body: bytes, *, chunked: bool = False, extra: str = "") -> bytes:
