@@ -14,7 +14,7 @@ import pytest
 
 from registry.artifacts.manifest import Reference
 from tests.serving.conftest import BODIES, Trained
-from tests.serving.loadclient import Load, Report
+from serving.loadclient import Load, Report
 from tests.serving.rig import Publisher, Service, alive, eventually
 
 Run = Callable[..., Any]
