@@ -56,7 +56,7 @@ class LocalStore:
             return os.fstat(file.fileno()).st_size
 
     def list(self, prefix: str) -> Iterator[str]:
-        with _reading(prefix):
+        with _reading(prefix or self.url):
             found = sorted(_walk(self._root, check_prefix(prefix)))
         yield from found
 
