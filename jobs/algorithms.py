@@ -62,9 +62,9 @@ def _lightgbm(
     seed: int,
     threads: int,
 ) -> tuple[bytes, Link | None]:
+    _check_lightgbm(model)  # loads the library, as `registry.models.lightgbm` wants it loaded
     import lightgbm
 
-    _check_lightgbm(model)
     settings = model | {
         "objective": "binary",
         "seed": seed,

@@ -9,17 +9,13 @@ from registry.models.golden import check_golden
 
 if TYPE_CHECKING:
     from registry.models.bundle import Bundle, Flavor, Link
+    from registry.models.catboost import CatBoostPredictor
+    from registry.models.lightgbm import LightGBMPredictor
     from registry.models.signature import Matrix
 
 
 class Predictor(Protocol):
-    """A loaded model of `features` inputs and `outputs` values per row.
-
-    Calls are safe from several threads; `close` is not, while one runs.
-    """
-
-    features: int
-    outputs: int
+    """A loaded model. Calls are safe from several threads; `close` is not, while one runs."""
 
     def predict(self, matrix: Matrix) -> Matrix:
         """Outputs of shape (rows, outputs) for inputs of shape (rows, inputs), both float64.
@@ -55,7 +51,9 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
     return predictor
 
 
-def open_model(model: bytes, flavor: Flavor, link: Link | None, threads: int = 1) -> Predictor:
+def open_model(
+    model: bytes, flavor: Flavor, link: Link | None, threads: int = 1
+) -> LightGBMPredictor | CatBoostPredictor:
     """Load the bytes of a native model file; see `open_predictor`, which verifies them first."""
     if flavor == "lightgbm":
         from registry.models.lightgbm import LightGBMPredictor

@@ -48,6 +48,7 @@ def test_features_and_labels_stand_side_by_side(featured):
 def test_a_model_is_a_bundle_that_checks_itself(model):
     folder, outcome = model
     bundle = Bundle.read(folder)
+    assert bundle.header.view is not None
     assert bundle.header.view.name == "flights_departure"
     assert len(bundle.golden.rows) == 5
     assert outcome.metrics["train_auc"] > 0.7

@@ -93,7 +93,7 @@ def catboost_model() -> Small:
 
 
 @pytest.fixture(params=["lightgbm", "catboost"])
-def small(request) -> Small:
+def small(request):
     return request.getfixturevalue(f"{request.param}_model")
 
 

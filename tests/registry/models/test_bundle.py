@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from registry.models.bundle import Bundle
 from registry.models.golden import GoldenMismatch
 from registry.models.predictor import open_checked, open_predictor
 from registry.models.signature import Encoder
+from tests.registry.models.conftest import data
 
 
 def test_a_bundle_survives_reading(bundle):
@@ -18,6 +20,20 @@ def test_a_bundle_survives_reading(bundle):
     predictor = open_checked(again)
     outputs = predictor.predict(Encoder(again.signature).encode_rows(again.golden.rows))
     np.testing.assert_array_equal(outputs, np.array(again.golden.outputs))
+    predictor.close()
+
+
+def test_one_predictor_serves_several_threads(bundle):
+    predictor = open_checked(bundle)
+    matrix = data(200, 9)
+    want = predictor.predict(matrix)
+
+    def singles(_):
+        return np.concatenate([predictor.predict(row) for row in np.split(matrix, len(matrix))])
+
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(singles, range(8)):
+            np.testing.assert_array_equal(got, want)
     predictor.close()
 
 

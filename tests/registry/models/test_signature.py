@@ -82,7 +82,7 @@ def test_numpy_columns_agree_with_lists(rows):
 
 
 def test_typed_numpy_columns():
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "number": np.array([1.5, np.nan], dtype=np.float32),
         "count": np.array([3, 4], dtype=np.uint8),
         "flag": np.array([True, False]),
@@ -93,7 +93,7 @@ def test_typed_numpy_columns():
 
 
 def test_a_frame_writes_a_missing_text_as_nan():
-    columns = {"number": [1.0], "count": [1], "flag": [1], "kind": [math.nan]}
+    columns: dict[str, list[object]] = {"number": [1.0], "count": [1], "flag": [1], "kind": [math.nan]}
     assert math.isnan(encode_columns(MIXED, columns)[0, 3])
 
 
@@ -143,7 +143,8 @@ def test_unseen_and_missing_policies(value, unseen):
     ],
 )
 def test_a_wrong_value_is_named_with_its_row(name, value):
-    columns = {n: [None, None, None] for n in MIXED.names} | {name: [None, None, value]}
+    columns: dict[str, list[object]] = {n: [None, None, None] for n in MIXED.names}
+    columns[name] = [None, None, value]
     with pytest.raises(BadData, match=f"'{name}', row 2"):
         encode_columns(MIXED, columns)
 
