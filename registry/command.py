@@ -11,8 +11,6 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from registry.errors import UsageError
-
 if TYPE_CHECKING:
     from registry.settings import Settings
 
@@ -93,8 +91,8 @@ def natural(text: str) -> int:
     """The converter of an argument that must be 1, 2, 3, …
 
     Raises:
-        UsageError: it is anything else.
+        argparse.ArgumentTypeError: it is anything else.
     """
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise UsageError(f"{text!r} is not a number of 1 or more", "", "Write it in digits.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import Undecided
@@ -48,10 +49,13 @@ def outcome_of(session: Session, root: Predict) -> Outcome:
 
 
 def _file(store: Store, manifest: Manifest, ending: str) -> str:
-    """Where the artifact's first file with that ending lies."""
+    """Where the artifact's first file with that ending lies, from here where it is below here."""
     found = [file.path for file in manifest.files if file.path.endswith(ending)]
     key = f"{manifest.data}{found[0]}" if found else manifest.data.rstrip("/")
-    return str(store.local_path(key) or f"{store.url}/{key}")
+    path = store.local_path(key)
+    if path is None:
+        return f"{store.url}/{key}"
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def tell(outcome: Outcome, console: Console) -> None:

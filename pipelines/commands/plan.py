@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from pipelines.plan import Action, PlannedStep
 
-_MEANS: dict[Action, str] = {"reuse": "there already", "run": "to run", "decide": "decided on the way"}
+_MEANS: dict[Action, str] = {
+    "reuse": "there already",
+    "run": "to run",
+    "decide": "decided on the way",
+}
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -42,7 +46,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.result({"counts": Counter(step.action for step in steps), "steps": steps})
     shown = [step for step in steps if args.all or step.action != "reuse"]
     if shown:
-        console.table(["step", "what", "why", "key", "size", "usual s"], [_row(step) for step in shown])
+        console.table(
+            ["step", "what", "why", "key", "size", "usual s"], [_row(step) for step in shown]
+        )
     console.line(summary_line(steps))
     if any(step.action != "reuse" for step in steps):
         console.next(f"penstock run {spelled(args)}", "do it")

@@ -45,10 +45,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if missing:
         console.line(f"run {session.run}: {planning.summary_line(steps)}")
         session.observer = Watcher(console, missing)
-    result = run_pipeline(session, [root])
+    try:
+        result = run_pipeline(session, [root])
+    except KeyboardInterrupt:
+        console.note("Jobs that run go on; the same command finds them again.")
+        raise
     outcome = outcome_of(session, root)
-    console.result({"run": result.run, "made": result.made, "seconds": result.seconds,
-                    **outcome.document()})  # fmt: skip
+    ran = {"run": result.run, "made": result.made, "seconds": result.seconds}
+    console.result({**ran, **outcome.document()})
     if result.run:
         console.line(f"done         {len(result.made)} made in {result.seconds:.1f} s")
     else:

@@ -119,7 +119,8 @@ def _tell_steps(
         console.line(f"made       {key[:16]} {place}")
     for attempt in attempts:
         recipe = attempt.spec.recipe
-        what = f"{attempt.kind} {recipe.name} {recipe.date or ''}".strip()
+        words = (attempt.kind, recipe.name, recipe.date, recipe.parameters.get("algorithm"))
+        what = " ".join(str(word) for word in words if word)
         console.line(
             f"open       {what}, attempt {attempt.number} ({attempt.size}, {attempt.host})"
         )

@@ -43,7 +43,7 @@ class Watcher:
 
     def failed(self, step: str, error: PenstockError) -> None:
         """Tell what failed."""
-        self._tell("failed", step, str(error), done=False)
+        self._tell("failed", step, error.why or error.what, done=False)
 
     def _tell(self, what: str, step: str, how: str, *, done: bool = True) -> None:
         with self._lock:

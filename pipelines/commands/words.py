@@ -43,13 +43,13 @@ def root_of(args: argparse.Namespace) -> Predict:
 
 
 def a_date(text: str) -> dt.date:
-    """The day that `text` names. Raises UsageError."""
+    """The day that `text` names. Raises argparse.ArgumentTypeError."""
     try:
         if _DATE.fullmatch(text):
             return dt.date.fromisoformat(text)
     except ValueError:
         pass  # 2013-02-30 has the form of a date and is none
-    raise UsageError(f"{text!r} is not a date", "", "Write it as 2013-02-10.")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2013-02-10")
 
 
 def changes_of(words: Sequence[str]) -> dict[str, dict[str, Any]]:
