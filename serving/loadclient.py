@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 #: Seconds in which an answer must come.
 PATIENCE = 60.0
@@ -102,7 +102,7 @@ class Load:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -84,7 +84,7 @@ class App:
 
     def _model(self, exchange: Exchange, path: str) -> None:
         """`/v2/models/{model}[/versions/{version}][/infer|/ready]`."""
-        parts = [unquote(part) for part in path.split("/")[3:]]
+        parts = [unquote(part) if "%" in part else part for part in path.split("/")[3:]]
         model, rest = parts[0], parts[1:]
         version = None
         if rest[:1] == ["versions"] and len(rest) > 1:

@@ -161,7 +161,7 @@ class Dispatcher:
             self.batcher.give_back(loan.batch)
 
     def _count(self, served: Served, batch: Batch, frame: Frame) -> None:
-        labels = self.labels(served)
+        labels = served.labels
         self._metrics.add("count_total", batch.rows, labels)
         self._metrics.add("exec_count_total", 1, labels)
         self._metrics.add("compute_infer_duration_us_total", frame.compute / 1e3, labels)
@@ -170,7 +170,7 @@ class Dispatcher:
         """A worker is dead: only the batch that it was computing is under suspicion."""
         loans = list(link.loans)
         self._drop(served, worker)
-        self._metrics.add("worker_death_total", 1, self.labels(served))
+        self._metrics.add("worker_death_total", 1, served.labels)
         for loan in reversed(loans[1:]):
             self.batcher.give_back(loan.batch)
         if loans:
@@ -183,10 +183,6 @@ class Dispatcher:
             self._loop.remove_reader(link.fileno())
             link.loans.clear()
             link.close()
-
-    def labels(self, served: Served) -> tuple[tuple[str, str], ...]:
-        """The labels of this model's metrics."""
-        return (("model", self.model), ("version", served.version))
 
     def gauges(self) -> dict[str, Any]:
         """Values for a scrape."""

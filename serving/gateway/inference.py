@@ -39,9 +39,9 @@ class Inference:
         def render(by: Served, result: Matrix) -> bytes:
             return oip.answer(by, request, result)
 
-        inputs = oip.inputs_of(request, served.signature)
+        inputs = oip.inputs_of(request, served.encoder)
         timeout = min(request.timeout or self._timeout, self._timeout)
-        work = self._work(exchange, dispatcher, served, inputs, timeout, render, fail)
+        work = self._work(exchange, served, inputs, timeout, render, fail)
         work.priority = request.priority
         self._submit(exchange, dispatcher, work)
 
@@ -49,7 +49,7 @@ class Inference:
         """`POST /invocations`."""
         dispatcher, served = self._catalog.active(self._catalog.only(), None)
         inputs = mlflow.inputs_of(mlflow.parse(exchange.body), served.signature)
-        work = self._work(exchange, dispatcher, served, inputs, self._timeout, mlflow.answer, fail)
+        work = self._work(exchange, served, inputs, self._timeout, mlflow.answer, fail)
         self._submit(exchange, dispatcher, work)
 
     def _submit(self, exchange: Exchange, dispatcher: Dispatcher, work: Work) -> None:
@@ -59,7 +59,6 @@ class Inference:
     def _work(
         self,
         exchange: Exchange,
-        dispatcher: Dispatcher,
         served: Served,
         inputs: Inputs,
         timeout: float,
@@ -70,25 +69,17 @@ class Inference:
             if work.error is not None or work.result is None:
                 fail(exchange, work.error or RequestError("the request was dropped"))
                 return
-            self._count(dispatcher, work)
+            self._count(work)
             by: Served = work.pin
-            exchange.answer(200, render(by, work.result), headers=_version_headers(by))
+            exchange.answer(200, render(by, work.result), headers=by.headers)
 
         matrix = served.encode(inputs)
         return Work(matrix, served.encoding, inputs, self._clock() + timeout, finish)
 
-    def _count(self, dispatcher: Dispatcher, work: Work) -> None:
-        labels = dispatcher.labels(work.pin)
+    def _count(self, work: Work) -> None:
+        labels = work.pin.labels
         now = self._clock()
         add = self._metrics.add
         add("request_success_total", 1, labels)
         add("request_duration_us_total", (now - work.admitted) * 1e6, labels)
         add("queue_duration_us_total", (work.dispatched - work.admitted) * 1e6, labels)
-
-
-def _version_headers(served: Served) -> bytes:
-    return b"x-model-name: %b\r\nx-model-version: %b\r\nx-model-revision: %d\r\n" % (
-        served.announced.model.encode(),
-        served.version.encode(),
-        served.announced.revision,
-    )

@@ -15,13 +15,25 @@ from serving.errors import RequestError
 _NUMBERS = frozenset({int, float, type(None)})
 
 
+class RowEncoder:
+    """A signature's encoder, and what is asked of the signature for every request."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.names = signature.names
+        #: A row is plain float64 values, each of which may be missing: nothing to look up.
+        self.numeric = all(i.type == "float64" and i.missing == "nan" for i in signature.inputs)
+        self.texts = [i.name for i in signature.inputs if i.type == "category"]
+        self.encode_columns = Encoder(signature).encode_columns
+
+
 @dataclass(frozen=True)
 class Columns:
     """One sequence of values for each input, by name."""
 
     values: dict[str, Sequence[Any]]
 
-    def encode(self, encoder: Encoder) -> Matrix:
+    def encode(self, encoder: RowEncoder) -> Matrix:
         """The rows as a model's matrix. Raises RequestError naming the column and row."""
         try:
             return encoder.encode_columns(self.values)
@@ -36,20 +48,15 @@ class Rows:
     flat: Sequence[Any]
     width: int
 
-    def encode(self, encoder: Encoder) -> Matrix:
+    def encode(self, encoder: RowEncoder) -> Matrix:
         """The rows as a model's matrix. Raises RequestError."""
-        signature = encoder.signature
-        if self.width != len(signature.inputs):
-            takes = ", ".join(signature.names)
-            raise RequestError(
-                f"a row has {self.width} values",
-                f"the model takes {len(signature.inputs)}: {takes}",
-            )
-        if is_numeric(signature):
+        names = encoder.names
+        if self.width != len(names):
+            takes = f"the model takes {len(names)}: {', '.join(names)}"
+            raise RequestError(f"a row has {self.width} values", takes)
+        if encoder.numeric:
             return self._matrix()
-        columns = {
-            name: self.flat[index :: self.width] for index, name in enumerate(signature.names)
-        }
+        columns = {name: self.flat[index :: self.width] for index, name in enumerate(names)}
         return Columns(columns).encode(encoder)
 
     def _matrix(self) -> Matrix:
@@ -63,8 +70,3 @@ class Rows:
 
 
 Inputs = Columns | Rows
-
-
-def is_numeric(signature: Signature) -> bool:
-    """Whether a row is plain float64 values, each of which may be missing."""
-    return all(i.type == "float64" and i.missing == "nan" for i in signature.inputs)

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from registry.models.bundle import Bundle
-from registry.models.signature import Encoder, Matrix, Signature
+from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.batcher import Batch
+from serving.gateway.inputs import RowEncoder
 from serving.link import GatewayEnd
 from serving.messages import Announce
 
@@ -27,7 +28,14 @@ class Served:
         self.signature = signature
         self.encoding = hashlib.sha256(msgspec.json.encode(signature)).hexdigest()
         self.links: dict[int, GatewayEnd[Batch]] = {}
-        self._encoder = Encoder(signature)
+        self.encoder = RowEncoder(signature)
+        #: The version that answers name: the first digits of the manifest's digest.
+        self.version = announced.version[:VERSION_DIGITS]
+        self.labels = (("model", announced.model), ("version", self.version))
+        self.headers = (
+            f"x-model-name: {announced.model}\r\nx-model-version: {self.version}\r\n"
+            f"x-model-revision: {announced.revision}\r\n"
+        ).encode()
 
     @classmethod
     def read(cls, announced: Announce) -> Served:
@@ -40,11 +48,6 @@ class Served:
         return self.announced.generation
 
     @property
-    def version(self) -> str:
-        """The version that answers name: the first digits of the manifest's digest."""
-        return self.announced.version[:VERSION_DIGITS]
-
-    @property
     def busy(self) -> bool:
         """Whether a worker of this generation still has a batch."""
         return any(link.loans for link in self.links.values())
@@ -55,7 +58,7 @@ class Served:
 
     def encode(self, source: Any) -> Matrix:
         """Encode a decoded request for this signature. Raises RequestError."""
-        matrix: Matrix = source.encode(self._encoder)
+        matrix: Matrix = source.encode(self.encoder)
         if not len(matrix):
             raise RequestError("the request has no rows")
         return matrix

@@ -36,7 +36,9 @@ def trained(folder: Path, flavor: models.Flavor, seed: int) -> Trained:
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     """Three LightGBM models and a CatBoost one, which answer differently."""
     folder = tmp_path_factory.mktemp("bundles")
-    made = {f"lightgbm-{seed}": trained(folder / f"l{seed}", "lightgbm", seed) for seed in (1, 2, 3)}
+    made = {
+        f"lightgbm-{seed}": trained(folder / f"l{seed}", "lightgbm", seed) for seed in (1, 2, 3)
+    }
     made["catboost-4"] = trained(folder / "c4", "catboost", 4)
     return made
 

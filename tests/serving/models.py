@@ -36,8 +36,8 @@ def train(folder: Path, *, flavor: Flavor, seed: int, signature: Signature = SIG
     columns = [_column(member, random) for member in signature.inputs]
     matrix = np.column_stack(columns).astype(np.float64)
     label = (matrix.sum(axis=1) + random.normal(size=len(matrix)) > matrix.sum(axis=1).mean()) * 1
-    model, link = _lightgbm(matrix, label, seed) if flavor == "lightgbm" else _catboost(
-        matrix, label, seed
+    model, link = (
+        _lightgbm(matrix, label, seed) if flavor == "lightgbm" else _catboost(matrix, label, seed)
     )
     folder.mkdir(parents=True)
     content: dict[str, Any] = {"flavor": flavor, "model": model, "link": link}
@@ -98,5 +98,7 @@ class Oracle:
 
     def predict(self, rows: list[dict[str, Any]]) -> list[float]:
         """The first output of each row."""
-        answers: list[float] = self._predictor.predict(self._encoder.encode_rows(rows))[:, 0].tolist()
+        answers: list[float] = self._predictor.predict(self._encoder.encode_rows(rows))[
+            :, 0
+        ].tolist()
         return answers

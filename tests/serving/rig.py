@@ -120,8 +120,16 @@ class Service:
         """Whether it says that it is ready."""
         return self.get("/v2/health/ready").status_code == 200
 
+    def wait_for(self, revision: int) -> None:
+        """Wait until an answer comes from this revision."""
+        eventually(f"revision {revision}", lambda: self.revision() == revision)
+
+    def wait_for_page(self, text: str) -> None:
+        """Wait until the page at the root says so."""
+        eventually(f"{text!r} on the page", lambda: text in self.get("/").text)
+
     def revision(self, model: str = "flights") -> int:
-        """The revision that the page of metrics is not needed for: asked of the head's answers."""
+        """The revision that answers now."""
         answer = self.post("/invocations", {"dataframe_records": [EXAMPLES[model]]})
         return int(answer.headers["x-model-revision"])
 

@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,9 @@ def test_a_batch_there_and_back() -> None:
 def test_two_buffers_and_no_third() -> None:
     with ends() as (gateway, worker):
         gateway.lend("one", 1, filler(rows_of(1)))
-        assert gateway.has_room
-        assert not gateway.idle
+        assert (gateway.has_room, gateway.idle) == (True, False)
         gateway.lend("two", 1, filler(rows_of(1, 50.0)))
-        assert not gateway.has_room
+        assert (gateway.has_room, gateway.idle) == (False, False)
         first, second = worker.receive(), worker.receive()
         assert first is not None
         assert second is not None
@@ -209,8 +209,7 @@ def raw_send(end: Any, frame: Frame) -> None:
 
 def test_the_memory_goes_with_its_holders() -> None:
     def resident() -> int:
-        with open("/proc/self/smaps") as maps:
-            return maps.read().count("memfd:penstock")
+        return Path("/proc/self/smaps").read_text().count("memfd:penstock")
 
     before = resident()
     with ends(Layout(64, 500, 1)):

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from registry.artifacts.manifest import Reference
-from tests.serving.conftest import BODIES, Trained
 from serving.loadclient import Load, Report
+from tests.serving.conftest import BODIES, Trained
 from tests.serving.rig import Publisher, Service, alive, eventually
 
 Run = Callable[..., Any]
@@ -29,6 +29,13 @@ def check_answers(report: Report, answers: dict[str, list[float]], connections: 
     for connection in range(connections):
         revisions = report.revisions(connection)
         assert revisions == sorted(set(revisions))
+
+
+def kill(*pids: int) -> None:
+    """SIGKILL, and wait until each is gone."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    eventually("the death", lambda: not any(map(alive, pids)))
 
 
 def version(reference: Reference) -> str:
@@ -50,7 +57,7 @@ def test_reload_under_load_loses_and_mixes_nothing(
         for revision, name in enumerate(("lightgbm-2", "catboost-4", "lightgbm-3"), start=2):
             load.wait(50)
             publish(name)
-            eventually("the reload", lambda wanted=revision: service.revision() == wanted)
+            service.wait_for(revision)
         load.wait(50)
     check_answers(load.report, answers, connections=4)
     assert len(load.report.versions) == 4
@@ -64,7 +71,7 @@ def test_rollback_is_a_new_revision_of_an_old_artifact(
     with run() as service:
         assert service.revision() == 2
         publisher.point("flights", first)
-        eventually("the rollback", lambda: service.revision() == 3)
+        service.wait_for(3)
         answer = service.post("/invocations", json.loads(BODIES[0]))
         assert answer.json()["model_version"] == version(first) != version(second)
 
@@ -77,9 +84,7 @@ def test_death_of_a_worker_under_load_fails_no_request(
     with run() as service, Load(service.address, BODIES, connections=8) as load:
         for _ in range(5):
             load.wait(30)
-            victim = service.processes("pen:flights")[0]
-            os.kill(victim, signal.SIGKILL)
-            eventually("the death", lambda pid=victim: not alive(pid))
+            kill(service.processes("pen:flights")[0])
             eventually("its replacement", lambda: len(service.processes("pen:flights")) == 2)
         load.wait(30)
     check_answers(load.report, answers, connections=8)
@@ -91,8 +96,7 @@ def test_death_of_every_worker_at_once_fails_no_request(
     publisher.publish("flights", bundles["lightgbm-1"].folder)
     with run() as service, Load(service.address, BODIES, connections=4) as load:
         load.wait(30)
-        for victim in service.processes("pen:flights"):
-            os.kill(victim, signal.SIGKILL)
+        kill(*service.processes("pen:flights"))
         eventually("replacements", lambda: len(service.processes("pen:flights")) == 2)
         load.wait(30)
     assert load.report.failed == []
@@ -105,13 +109,12 @@ def test_dead_gateway_is_replaced_and_workers_stay(
     with run() as service:
         workers = service.processes("pen:flights")
         (gateway,) = service.processes("pen:gateway")
-        os.kill(gateway, signal.SIGKILL)
-        eventually("the death", lambda: not alive(gateway))
+        kill(gateway)
         eventually("readiness", lambda: service.ready)
         assert service.revision() == 1
         assert service.processes("pen:flights") == workers
         publisher.publish("flights", bundles["lightgbm-2"].folder)
-        eventually("a reload by the new gateway", lambda: service.revision() == 2)
+        service.wait_for(2)
 
 
 def test_dead_forkserver_is_replaced(
@@ -120,10 +123,9 @@ def test_dead_forkserver_is_replaced(
     publisher.publish("flights", bundles["lightgbm-1"].folder)
     with run() as service:
         (forkserver,) = direct_children(service)
-        os.kill(forkserver, signal.SIGKILL)
-        eventually("the death", lambda: not alive(forkserver))
+        kill(forkserver)
         publisher.publish("flights", bundles["lightgbm-2"].folder)
-        eventually("a reload by the new forkserver", lambda: service.revision() == 2)
+        service.wait_for(2)
 
 
 def direct_children(service: Service) -> list[int]:
@@ -210,16 +212,16 @@ def test_bad_bundles_are_rejected_one_after_the_other(
     with run() as service, Load(service.address, BODIES, connections=2, pause=0.005) as load:
         for revision, (fault, reason) in enumerate(faults.items(), start=2):
             publisher.publish("flights", spoiled(fault))
-            eventually(fault, lambda r=revision: f"{r}: rejected" in service.get("/").text)
+            service.wait_for_page(f"{revision}: rejected")
             assert reason in service.get("/").text
             assert service.ready
             assert service.revision() == 1
         damaged = publisher.commit("flights", bundles["lightgbm-3"].folder)
         flip_byte(publisher.stored(damaged, "model.txt"))
         publisher.point("flights", damaged)
-        eventually("the flipped byte", lambda: "7: rejected" in service.get("/").text)
+        service.wait_for_page("7: rejected")
         publisher.publish("flights", bundles["catboost-4"].folder)
-        eventually("the good one", lambda: service.revision() == 8)
+        service.wait_for(8)
         assert 'result="rejected"} 6' in service.get("/metrics").text
     assert load.report.failed == []
 
@@ -236,7 +238,7 @@ def test_a_head_that_cannot_be_read_changes_nothing(
         time.sleep(0.3)
         assert service.revision() == 1
         publisher.publish("flights", bundles["lightgbm-2"].folder)
-        eventually("the reload", lambda: service.revision() == 2)
+        service.wait_for(2)
 
 
 def test_starts_from_the_last_good_pointer(
@@ -252,7 +254,7 @@ def test_starts_from_the_last_good_pointer(
     publisher.publish("flights", spoiled("golden"))
     with run() as service:
         assert service.revision() == 1
-        assert "2: rejected" in service.log or "rejected" in service.log
+        assert "falling back" in service.log
 
 
 def test_waits_for_a_first_head(

@@ -16,7 +16,7 @@ import msgspec
 
 from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
-from serving.gateway.inputs import Columns, Inputs, Rows
+from serving.gateway.inputs import Columns, Inputs, RowEncoder, Rows
 from serving.gateway.served import Served
 
 _NUMERIC = frozenset(
@@ -83,34 +83,33 @@ def parse(body: bytes) -> InferRequest:
         raise RequestError("the body is not an inference request", str(error)) from None
 
 
-def inputs_of(request: InferRequest, signature: Signature) -> Inputs:
+def inputs_of(request: InferRequest, encoder: RowEncoder) -> Inputs:
     """The rows of a request as its model names them. Raises RequestError naming the input."""
     tensors = request.inputs
-    if len(tensors) == 1 and len(tensors[0].shape) == 2 and _is_matrix(tensors[0], signature):
-        return _rows(tensors[0], signature)
+    if len(tensors) == 1 and len(tensors[0].shape) == 2 and _is_matrix(tensors[0], encoder):
+        return _rows(tensors[0], encoder)
     values = {tensor.name: _column(tensor) for tensor in tensors}
     if len(values) != len(tensors):
         raise RequestError("an input is there twice")
-    for member in signature.inputs:
-        tensor = next((t for t in tensors if t.name == member.name), None)
-        text = member.type == "category"
-        if tensor is not None and (tensor.datatype == "BYTES") != text:
+    for tensor in tensors:
+        if tensor.name in encoder.names and (tensor.datatype == "BYTES") != (
+            tensor.name in encoder.texts
+        ):
+            takes = "BYTES" if tensor.name in encoder.texts else "numbers"
             raise RequestError(
-                f"input {member.name!r} is {tensor.datatype}, the model takes "
-                f"{DATATYPES[member.type]}"
+                f"input {tensor.name!r} is {tensor.datatype}, the model takes {takes}"
             )
     return Columns(values)
 
 
-def _is_matrix(tensor: Tensor, signature: Signature) -> bool:
-    return len(signature.inputs) > 1 or tensor.name != signature.names[0]
+def _is_matrix(tensor: Tensor, encoder: RowEncoder) -> bool:
+    return len(encoder.names) > 1 or tensor.name != encoder.names[0]
 
 
-def _rows(tensor: Tensor, signature: Signature) -> Rows:
-    texts = [member.name for member in signature.inputs if member.type == "category"]
-    if texts:
+def _rows(tensor: Tensor, encoder: RowEncoder) -> Rows:
+    if encoder.texts:
         raise RequestError(
-            f"input {tensor.name!r} cannot hold the text columns {', '.join(texts)}",
+            f"input {tensor.name!r} cannot hold the text columns {', '.join(encoder.texts)}",
             "",
             "Send one input per column, text as BYTES.",
         )

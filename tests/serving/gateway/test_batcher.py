@@ -228,7 +228,12 @@ class BatcherMachine(RuleBasedStateMachine):
         self.values += rows
         target: Any = self.batcher.target
         work = Work(
-            target.encode(values), target.encoding, values, self.now + patience, self.finish, priority
+            target.encode(values),
+            target.encoding,
+            values,
+            self.now + patience,
+            self.finish,
+            priority,
         )
         waiting = self.batcher.rows
         try:

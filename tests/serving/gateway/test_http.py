@@ -220,10 +220,10 @@ def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
 def test_a_client_that_runs_ahead_is_not_read() -> None:
     rig = Rig(at_once=False)
     rig.send(GET * (PIPELINE + 1))
-    assert not rig.transport.reading
+    was_read = rig.transport.reading
     for _ in range(PIPELINE + 1):
         rig.answer(rig.seen[-1])
-    assert rig.transport.reading
+    assert (was_read, rig.transport.reading) == (False, True)
     assert len(rig.statuses) == PIPELINE + 1
 
 
@@ -292,7 +292,6 @@ def test_slow_request_is_told_so_and_idle_connection_is_closed() -> None:
     rig.send(GET)
     rig.now += 50
     rig.server.check_time()
-    assert not rig.transport.closed
     rig.send(b"GET / HT")
     rig.now += 6
     rig.server.check_time()
