@@ -125,6 +125,8 @@ class ArtifactTask(StepTask):
         session = current()
         session.begin()
         self.decide()
+        if session.index.has(self.recipe):  # The decision led to what was there before.
+            return
         manifest = session.dispatcher.make(self.spec(), self.label, self.size)
         session.index.add(manifest_path(self.recipe), manifest)
         session.made.append(manifest.key)
