@@ -29,7 +29,7 @@ demo: install ## A few weeks of flights: train, evaluate, publish, serve, change
 	@$(ALONE) PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo $(ARGS)
 
 test: check ## Lint, types, imports and every test in its short form; names what was skipped
-	@$(PYTEST) -n $(WORKERS) -m "not benchmark" -rs $(ARGS)
+	@$(PYTEST) -n $(WORKERS) -rs $(ARGS)
 
 check: install ## Lint, format, types and import contracts, without the tests
 	@$(BIN)/ruff check .
@@ -45,7 +45,7 @@ servers: install ## Find or build the real servers of the integration tests (cac
 	@$(BIN)/python -m tests.servers
 
 bench: install ## Measure ratios in one run; PEERS=folder adds the peers kept there
-	@$(PYTEST) -m benchmark -n 0 -s -q --timeout=0 $(if $(PEERS),--peers="$(PEERS)") $(ARGS)
+	@$(BIN)/python -m tests.benchmarks $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
 
 campaign: install ## Faults, soak and fuzz for MINUTES= under SEED= (drawn and printed if empty)
 	@$(PYTEST) -m campaign -n 0 -rs --timeout=0 --minutes=$(MINUTES) $(if $(SEED),--seed=$(SEED)) $(ARGS)

@@ -64,12 +64,11 @@ class Campaign:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options that `make campaign` and `make bench` pass on."""
+    """Options that `make campaign` passes on."""
     group = parser.getgroup("penstock")
     group.addoption("--minutes", type=float, help="budget of all campaign tests together")
     group.addoption("--seed", type=int, help="seed of the campaign tests; drawn if not given")
     group.addoption("--round", type=int, help="run this round of a campaign test only")
-    group.addoption("--peers", help="folder of peer harnesses for the benchmarks")
 
 
 def pytest_configure(config: pytest.Config) -> None:

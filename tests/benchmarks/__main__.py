@@ -1,0 +1,41 @@
+"""`make bench`: runs the benchmarks one after the other, each in a process of its own.
+
+A benchmark is a module here with a row in `BENCHMARKS`. It prints ratios measured in one run and
+judges nothing; it finds the folder of peer harnesses, if there is one, as its first argument.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = {
+    "orchestration": "tasks through the stub runner, beside Luigi alone",
+}
+
+
+def main() -> int:
+    """Run what is there; 1 if one of them failed."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--peers", type=Path, help="folder of peer harnesses")
+    peers: Path | None = parser.parse_args().peers
+    if peers is None:
+        print("bench: no PEERS=folder was given: peers are left out, ratios are to our own parts")
+    failed = 0
+    for name, about in BENCHMARKS.items():
+        module = f"tests.benchmarks.{name}"
+        if importlib.util.find_spec(module) is None:
+            continue
+        print(f"bench: {name}: {about}", flush=True)
+        words = [str(peers)] if peers else []
+        failed |= bool(
+            subprocess.run([sys.executable, "-m", module, *words], check=False).returncode
+        )
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
