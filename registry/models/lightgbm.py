@@ -129,7 +129,9 @@ def library() -> ctypes.CDLL:
     paths = [Path(f) / sub / name for f in folders for sub in ("lib", "bin") for name in names]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        raise ConfigError("LightGBM is not installed", f"looked in {folders}", "Run `make install`.")
+        raise ConfigError(
+            "LightGBM is not installed", f"looked in {folders}", "Run `make install`."
+        )
     # OpenMP reads this as it is loaded. Threads that spin while they wait steal the core from the
     # one they wait for: with other work on the machine training took three times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -28,7 +28,9 @@ _MOST_CLASSES = 10_000
 _SPLIT_FIELDS = ("split_feature", "split_gain", "threshold", "decision_type", "left_child",
                  "right_child", "internal_value", "internal_weight", "internal_count")  # fmt: skip
 _LEAF_FIELDS = ("leaf_value", "leaf_weight", "leaf_count")
-_NEEDED = {"split_feature", "threshold", "decision_type", "left_child", "right_child"}
+#: Of the fields of a tree, those that older files may lack.
+_OPTIONAL = {"leaf_weight", "internal_weight", "is_linear", "cat_boundaries", "cat_threshold"}
+_TREE_FIELDS = {*_SPLIT_FIELDS, *_LEAF_FIELDS, *_OPTIONAL, "num_leaves", "num_cat", "shrinkage"}
 _CATEGORICAL = 1  # bit 0 of decision_type
 
 
@@ -102,6 +104,9 @@ def _check_trees(model: bytes, start: int, sizes: bytes, features: int) -> tuple
 
 
 def _check_tree(tree: dict[bytes, bytes], features: int) -> None:
+    names = {name.decode("ascii") for name in tree}
+    if names - _TREE_FIELDS or not names | _OPTIONAL >= _TREE_FIELDS:
+        raise ValueError(f"unexpected or absent: {', '.join(sorted(names ^ _TREE_FIELDS))}"[:200])
     leaves = _bounded(tree[b"num_leaves"], 1, 2**24)
     categories = _bounded(tree[b"num_cat"], 0, 2**24)
     if tree.get(b"is_linear", b"0") != b"0":
@@ -117,9 +122,6 @@ def _check_tree(tree: dict[bytes, bytes], features: int) -> None:
 
 
 def _check_lengths(fields: dict[str, NDArray[np.float64]], leaves: int) -> None:
-    needed = {"leaf_value"} | (_NEEDED if leaves > 1 else set())
-    if missing := needed - fields.keys():
-        raise ValueError(f"no {', '.join(sorted(missing))}")
     for name, values in fields.items():
         want = leaves if name in _LEAF_FIELDS else leaves - 1
         # A tree of one leaf may leave its other fields empty.

@@ -87,6 +87,10 @@ EDITS = [
     (b"end of trees", b"end of threes", "end"),
     (b"num_tree_per_iteration=1", b"num_tree_per_iteration=7", "iteration"),
     (b"shrinkage=1", b"shrinkage=\0", "NUL"),
+    (b"shrinkage=1", b"shrinkage 1", "shrinkage"),
+    (b"split_gain=", b"split_gain?", "split_gain"),
+    (b"internal_count=", b"internal_weigh=", "internal_count"),
+    (b"leaf_value=", b"leaf_count=", "twice"),
 ]
 
 
