@@ -70,11 +70,16 @@ def at_revision(entries: Sequence[Decision], revision: int) -> Decision | None:
 def stands_for(entries: Sequence[Decision], entry: Decision) -> int:
     """The revision that first made live what `entry` left live.
 
-    A rejection leaves things as they were, and a rollback stands where the entry stands that it
-    restored.
+    An entry that changed nothing (a rejection, the verdict about what is live already) stands
+    where the one before it stands, and a rollback where the entry stands that it restored.
     """
-    moved = (e for e in reversed(entries) if e.revision <= entry.revision and e.action != "reject")
-    mover = next(moved, entry)
+    mover, live = entry, None
+    for earlier in entries:
+        if earlier.revision > entry.revision:
+            break
+        if earlier.action == "rollback" or earlier.live != live:
+            mover = earlier
+        live = earlier.live
     return mover.restores or mover.revision
 
 

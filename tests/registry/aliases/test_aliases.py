@@ -145,6 +145,15 @@ def test_a_rejection_in_between_does_not_lead_forth_again(aliases: Aliases):
     assert live(aliases) == 1
 
 
+def test_a_late_verdict_about_what_is_live_does_not_lead_forth_again(aliases: Aliases):
+    for number in (1, 2, 3):
+        promote(aliases, number)
+    rollback(aliases)
+    publish(aliases, 2)
+    rollback(aliases)
+    assert live(aliases) == 1
+
+
 def test_going_back_skips_what_was_rolled_back_before(aliases: Aliases):
     publish(aliases, 1)
     publish(aliases, 2)
