@@ -151,8 +151,8 @@ class Dispatcher:
         while time.time() <= attempt.deadline:
             if find_manifest(self._store, recipe) is not None:
                 return Ended(0, None, None)
-            if self._end(attempt) is not None:
-                break
+            if (end := self._end(attempt)) is not None:
+                return _recorded(end)
             time.sleep(FOREIGN_POLL)
         return Ended(None, None, Kind.LOST, reason=f"{attempt.host} did not commit it in time")
 
@@ -191,6 +191,12 @@ class Dispatcher:
 def _ended(ended: Ended | Vanished | None) -> Ended:
     assert isinstance(ended, Ended)
     return ended
+
+
+def _recorded(end: AttemptEnd) -> Ended:
+    """The end of an attempt as another pipeline recorded it."""
+    kind = Kind(end.kind) if end.kind in set(Kind) else None
+    return Ended(end.exit_code, None, kind, reason=end.reason)
 
 
 def _last_line(log: bytes) -> str:

@@ -15,7 +15,17 @@ from collections.abc import Sequence
 from pipelines.runners.states import Kind
 from registry.errors import PenstockError
 
-_EXIT_CODES = {Kind.BAD_DATA: 65, Kind.TEMPORARY: 75, Kind.NO_FIT: 77, Kind.LOST: 75}
+#: For kinds that have a code of their own, whatever the job ended with.
+_EXIT_CODES = {
+    Kind.BAD_DATA: 65,
+    Kind.LOST: 75,
+    Kind.NO_FIT: 77,
+    Kind.SIGNAL: 75,
+    Kind.TEMPORARY: 75,
+    Kind.TIMEOUT: 75,
+}
+#: The codes that mean something (`registry.errors`); any other, such as Python's 1, is a defect.
+_KNOWN = {64, 66, 73, 74, 77, 78}
 
 
 class JobFailed(PenstockError):
@@ -25,7 +35,7 @@ class JobFailed(PenstockError):
         super().__init__(what, why, todo)
         self.failure = kind
         self.kind = kind.value  # type: ignore[misc]  # of the instance, not the class
-        self.exit_code = _EXIT_CODES.get(kind, exit_code or 70)  # type: ignore[misc]
+        self.exit_code = _EXIT_CODES.get(kind, exit_code if exit_code in _KNOWN else 70)  # type: ignore[misc]
 
 
 class RunFailed(PenstockError):

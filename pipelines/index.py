@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from registry.artifacts import layout
 from registry.artifacts.fetch import read_manifest
 from registry.artifacts.key import Recipe
-from registry.artifacts.manifest import Manifest
-from registry.artifacts.retract import is_retracted, read_epochs
+from registry.artifacts.manifest import Manifest, Reference
+from registry.artifacts.retract import is_retracted, read_epochs, spec_of
 from registry.artifacts.store.protocol import Store
+from registry.errors import BadData, NotFound
 
 
 class Index:
@@ -62,6 +64,14 @@ class Index:
                 self._manifests[path] = known
         return known
 
+    def readable(self, paths: Iterable[str]) -> list[Manifest]:
+        """The manifests at `paths` without those that are damaged: for hints, not for work."""
+        found = []
+        for path in paths:
+            with contextlib.suppress(BadData, NotFound):
+                found.append(self.manifest(path))
+        return found
+
     def manifest_of(self, recipe: Recipe) -> Manifest:
         """The verified manifest of `recipe`."""
         return self.manifest(layout.manifest_path(recipe), recipe.key)
@@ -73,13 +83,26 @@ class Index:
         seen: set[str] = set()
         stack = [path]
         while stack:
-            manifest = self.manifest(stack.pop())
-            if is_retracted(manifest.recipe(), self.epochs):
+            recipe, inputs = self._made_from(stack.pop())
+            if is_retracted(recipe, self.epochs):
                 return True
-            fresh = {reference.path for reference in manifest.references} - seen
+            fresh = {reference.path for reference in inputs} - seen
             seen |= fresh
             stack += fresh
         return False
+
+    def _made_from(self, path: str) -> tuple[Recipe, list[Reference]]:
+        """The recipe and inputs of an artifact; those of a damaged manifest from an attempt."""
+        try:
+            manifest = self.manifest(path)
+        except (BadData, NotFound):
+            spec = spec_of(self._store, path)
+            return spec.recipe.recipe(), spec.inputs()
+        return manifest.recipe(), manifest.references
+
+    def forget(self) -> None:
+        """List again at the next question; manifests and epochs, once read, stay."""
+        self._paths = {}  # Without the lock: in a fork, a thread that is gone may hold it.
 
     def _listing(self, family: str, name: str) -> set[str]:
         with self._lock:

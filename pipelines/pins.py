@@ -2,12 +2,13 @@
 
 The champion to compare with and the model that scores a day are not functions of parameters. They
 are recorded once, created if absent, so that all runs of a date see the same. A pin whose artifact
-was retracted, itself or through its inputs, gives way to the next number.
+was retracted afterwards, itself or through its inputs, gives way to the next number.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import msgspec
 
@@ -18,9 +19,15 @@ from registry.artifacts.records import decode_record, encode_record
 from registry.artifacts.store.once import create_once, write_id
 from registry.artifacts.store.protocol import Store
 
+_PIN = re.compile(r".*/(?P<what>[a-z0-9-]+)-(?P<number>[0-9]{4})\.json")
+
 
 class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `what` is for a use case and date: an artifact, or None for "there is none"."""
+    """What `what` is for a use case and date: an artifact, or None for "there is none".
+
+    `withdrawn` tells that the artifact was retracted already when it was chosen: it was live all
+    the same.
+    """
 
     usecase: str
     date: str
@@ -29,6 +36,7 @@ class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: str
     when: str
     write_id: str
+    withdrawn: bool = False
 
 
 class Pins:
@@ -37,39 +45,49 @@ class Pins:
     def __init__(self, store: Store, index: Index) -> None:
         self._store = store
         self._index = index
-        self._known: dict[tuple[str, str], list[Pin]] = {}
+        self._known: dict[tuple[str, str], dict[str, dict[int, Pin]]] = {}
 
     def find(self, usecase: str, date: str, what: str) -> Pin | None:
         """The pin that holds now, or None if none was set or the last gave way."""
-        pins = [pin for pin in self._read(usecase, date) if pin.what == what]
-        if not pins or self._gave_way(pins):
+        pins = self._read(usecase, date).get(what)
+        if not pins:
             return None
-        return pins[-1]
+        last = pins[max(pins)]
+        return None if self._gave_way(last) else last
 
     def set(self, usecase: str, date: str, what: str, reference: Reference | None, run: str) -> Pin:
         """Fix `what`, unless another run did it first: then what that run fixed."""
         standing = self.find(usecase, date, what)
         if standing is not None:
             return standing
-        number = 1 + sum(pin.what == what for pin in self._read(usecase, date))
+        number = 1 + max(self._read(usecase, date).get(what, ()), default=0)
         when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        pin = Pin(usecase, date, what, reference, run, when, write_id())
+        withdrawn = self._is_withdrawn(reference)
+        pin = Pin(usecase, date, what, reference, run, when, write_id(), withdrawn)
         path = layout.pin_path(usecase, date, f"{what}-{number:04d}")
         created = create_once(self._store, path, encode_record(pin))
         self._known.pop((usecase, date), None)
         return decode_record(created.data, Pin, path, "pin")
 
-    def _gave_way(self, pins: list[Pin]) -> bool:
-        """A withdrawn artifact gives way, unless the same was chosen again knowing that."""
-        last = pins[-1].reference
-        if last is None or (len(pins) > 1 and pins[-2].reference == last):
-            return False
-        return self._index.is_withdrawn(last.path)
+    def forget(self) -> None:
+        """Read them again at the next question."""
+        self._known.clear()
 
-    def _read(self, usecase: str, date: str) -> list[Pin]:
-        if (usecase, date) not in self._known:
-            paths = self._store.list(f"pins/{usecase}/{date}/")
-            self._known[usecase, date] = [
-                decode_record(self._store.get(path), Pin, path, "pin") for path in paths
-            ]
-        return self._known[usecase, date]
+    def _gave_way(self, pin: Pin) -> bool:
+        """A withdrawn artifact gives way, unless it was chosen knowing that."""
+        return not pin.withdrawn and self._is_withdrawn(pin.reference)
+
+    def _is_withdrawn(self, reference: Reference | None) -> bool:
+        return reference is not None and self._index.is_withdrawn(reference.path)
+
+    def _read(self, usecase: str, date: str) -> dict[str, dict[int, Pin]]:
+        """The pins of a date by what they fix and by number."""
+        known = self._known.get((usecase, date))
+        if known is None:
+            known = {}
+            for path in self._store.list(f"pins/{usecase}/{date}/"):
+                if name := _PIN.fullmatch(path):  # Other files, such as copies, do not count.
+                    pin = decode_record(self._store.get(path), Pin, path, "pin")
+                    known.setdefault(name["what"], {})[int(name["number"])] = pin
+            self._known[usecase, date] = known
+        return known

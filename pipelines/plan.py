@@ -85,6 +85,6 @@ def is_complete(task: StepTask) -> bool:
 
 def _usual_seconds(index: Index, task: ArtifactTask) -> float | None:
     paths = index.paths(task.family, task.usecase)[-5:]
-    times = [index.manifest(path).resources.get("wall_s") for path in paths]
+    times = [manifest.resources.get("wall_s") for manifest in index.readable(paths)]
     known = [seconds for seconds in times if seconds is not None]
     return round(statistics.median(known), 1) if known else None

@@ -23,7 +23,7 @@ def _siblings(index: Index, recipe: Recipe) -> list[Recipe]:
     """The recipes of existing artifacts of the same family, name and date."""
     folder = f"/date={recipe.date}/" if recipe.date else "/"
     paths = [path for path in index.paths(recipe.family, recipe.name) if folder in path]
-    return [index.manifest(path).recipe() for path in paths]
+    return [manifest.recipe() for manifest in index.readable(paths)]
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

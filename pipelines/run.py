@@ -52,7 +52,7 @@ def run(session: Session, roots: Sequence[StepTask]) -> Result:
         outcome = _build(session, roots)
         result = Result(session.begin(), session.made, time.monotonic() - started)
         _record(session, outcome, result)
-    _raise_failures(session, outcome)
+    _raise_failures(session, outcome, len(incomplete))
     return result
 
 
@@ -75,8 +75,9 @@ def _record(session: Session, outcome: Any, result: Result) -> None:
     end_run(session.store, end)
 
 
-def _raise_failures(session: Session, outcome: Any) -> None:
+def _raise_failures(session: Session, outcome: Any, steps: int) -> None:
     if session.failures:
-        raise RunFailed(session.failures, left=0)
+        left = steps - len(session.done) - len(session.failures)
+        raise RunFailed(session.failures, left)
     if outcome.status.name not in ("SUCCESS", "SUCCESS_WITH_RETRY"):
         raise PenstockError("the run did not finish", outcome.one_line_summary, "Run it again.")

@@ -6,6 +6,7 @@ opened from the settings at its first use; `penstock run` and tests open one the
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class Session:
         self.observer = observer or Silent()
         self.failures: list[PenstockError] = []
         self.made: list[str] = []
+        self.done: list[str] = []
         self._store = store
         self._runner = runner
         self._aliases = aliases
@@ -122,6 +124,12 @@ class Session:
             known = self._recipes[task.task_id] = self.index.current(task.describe())
         return known
 
+    def forget(self) -> None:
+        """Look again at what exists and what is pinned, at the next question."""
+        for known in (self.__dict__.get("index"), self.__dict__.get("pins")):
+            if known is not None:
+                known.forget()
+
     def close(self) -> None:
         """Let go of the runner; jobs that run go on."""
         with self._lock:
@@ -136,6 +144,15 @@ def current() -> Session:
         if not _open:
             _open.append(Session(Settings.load()))
         return _open[-1]
+
+
+def _forget_all() -> None:
+    """Luigi's own worker forks for each task, from a process that sees none of them commit."""
+    for session in _open:
+        session.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 @contextmanager

@@ -57,6 +57,10 @@ class StepTask(luigi.Task):
         own = {"usecase": self.usecase, "date": self.date, "changes": self.changes}
         return kind(**{**own, **parameters})
 
+    def on_success(self) -> None:
+        """Count the step as done."""
+        current().done.append(self.label)
+
     def on_failure(self, exception: BaseException) -> str:
         """Remember the failure for the end of the run; Luigi keeps the text."""
         error = (

@@ -71,6 +71,11 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: RecipeRecord
     references: dict[str, Reference | list[Reference]]
 
+    def inputs(self) -> list[Reference]:
+        """The references of all roles, in their order."""
+        values = self.references.values()
+        return [ref for value in values for ref in (value if isinstance(value, list) else [value])]
+
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One try at one key. `deadline` and `created` are Unix seconds; after it no commit."""

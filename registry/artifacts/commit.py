@@ -110,11 +110,6 @@ def _manifest(
     attempt: Attempt, output: Output, producer: Producer, prefix: str, files: list[File]
 ) -> Manifest:
     recipe = attempt.spec.recipe
-    references = [
-        reference
-        for value in attempt.spec.references.values()
-        for reference in (value if isinstance(value, list) else [value])
-    ]
     seed = recipe.parameters.get("seed")
     return Manifest(
         key=attempt.key,
@@ -123,7 +118,7 @@ def _manifest(
         step_version=recipe.version,
         parameters=recipe.parameters,
         inputs=dict(recipe.inputs),
-        references=references,
+        references=attempt.spec.inputs(),
         externals=recipe.externals,
         date=recipe.date,
         epoch=recipe.epoch,

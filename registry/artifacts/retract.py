@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from registry.artifacts import layout
-from registry.artifacts.attempt import is_record, read_attempt
+from registry.artifacts.attempt import JobSpec, is_record, read_attempt
 from registry.artifacts.fetch import read_manifest
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import encode_record
@@ -84,7 +84,7 @@ def find_recipe(store: Store, key_prefix: str) -> Recipe:
     try:
         recipe = read_manifest(store, path).recipe()
     except BadData:
-        recipe = _recipe_from_attempts(store, path)
+        recipe = spec_of(store, path).recipe.recipe()
     if not recipe.key.startswith(key_prefix):
         raise NotFound(
             f"there is no artifact {key_prefix} in {store.url}", f"there is one {recipe.key}"
@@ -107,12 +107,17 @@ def find_manifest_path(store: Store, key_prefix: str) -> str:
     )
 
 
-def _recipe_from_attempts(store: Store, manifest_path: str) -> Recipe:
+def spec_of(store: Store, manifest_path: str) -> JobSpec:
+    """The specification from which the artifact was made, read from one of its attempts.
+
+    Raises:
+        NotFound: it has no attempt that can be read.
+    """
     short = manifest_path.removesuffix(".json").rpartition("--")[2]
     for path in store.list("attempts/"):
         if path.startswith(f"attempts/{short}") and is_record(path):
             try:
-                return read_attempt(store, path).spec.recipe.recipe()
+                return read_attempt(store, path).spec
             except BadData:
                 continue  # Any other attempt knows the recipe as well.
     raise NotFound(
