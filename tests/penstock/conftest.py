@@ -52,8 +52,8 @@ class Place:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def ok(self, *words: str | Path, **env: str) -> Done:
-        """The same within this process, which is quicker; it must succeed."""
+    def call(self, *words: str | Path, **env: str) -> Done:
+        """The same within this process, which is quicker."""
         out, err = io.StringIO(), io.StringIO()
         with (
             contextlib.chdir(self.folder),
@@ -62,8 +62,13 @@ class Place:
             contextlib.redirect_stderr(err),
         ):
             code = main([*map(str, words)])
-        assert code == 0, err.getvalue()
         return Done(code, out.getvalue(), err.getvalue())
+
+    def ok(self, *words: str | Path, **env: str) -> Done:
+        """Call, and expect success."""
+        done = self.call(*words, **env)
+        assert done.code == 0, done.err
+        return done
 
     @property
     def environ(self) -> dict[str, str]:

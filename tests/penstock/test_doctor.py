@@ -38,14 +38,14 @@ def test_a_head_that_is_behind_is_healed(imported: Imported) -> None:
 
 
 def test_a_setting_that_cannot_be_used(place: Place) -> None:
-    done = place.run("doctor", PENSTOCK_WORKERS="none")
+    done = place.call("doctor", PENSTOCK_WORKERS="none")
     assert done.code == 78
     assert "fail  settings   PENSTOCK_WORKERS" in done.out
 
 
 def test_a_store_that_cannot_be_written(place: Place) -> None:
     (place.folder / "file").write_text("")
-    done = place.run("doctor", "--store", "file")
+    done = place.call("doctor", "--store", "file")
     assert done.code in (73, 74)
     assert "fail  store" in done.out
     assert "ok    var" in done.out

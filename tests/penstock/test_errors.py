@@ -40,13 +40,27 @@ NO_KEY = "0" * 16
     ],
 )
 def test_words_that_are_off(place: Place, words: str, code: int, named: str) -> None:
-    done = place.run(*words.split())
+    done = place.call(*words.split())
     assert done.code == code, done.err
     assert named in done.err
     assert "  do:  " in done.err or code in (66, 77)
     assert "Traceback" not in done.err
     assert done.out == ""
     assert not (place.folder / "var").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "modles",
+        "promote flights 123",
+        "models show flights",
+        "rollback flights --why x",
+        "--store ftp://host models",
+    ],
+)
+def test_the_process_says_what_main_says(place: Place, words: str) -> None:
+    assert place.run(*words.split()) == place.call(*words.split())
 
 
 def test_a_setting_that_cannot_be_used(place: Place) -> None:
@@ -85,7 +99,7 @@ def test_score_of_a_truncated_file(imported: Imported) -> None:
 
 
 def test_score_never_overwrites(imported: Imported) -> None:
-    done = imported.run("score", "rows.parquet", "first.txt", "--model", "churn")
+    done = imported.call("score", "rows.parquet", "first.txt", "--model", "churn")
     assert done.code == 64
     assert "first.txt exists" in done.err
 
@@ -98,14 +112,14 @@ def test_score_with_a_folder_that_is_no_bundle(imported: Imported) -> None:
 
 
 def test_promote_a_model_of_another_name(imported: Imported) -> None:
-    done = imported.run("promote", "flights@champion", imported.second, "--why", "typo")
+    done = imported.call("promote", "flights@champion", imported.second, "--why", "typo")
     assert done.code == 77
     assert "is a model of churn, not of flights" in done.err
     assert not (imported.root / "decisions/flights").exists()
 
 
 def test_promote_what_is_live(imported: Imported) -> None:
-    done = imported.run("promote", "churn", imported.first, "--why", "again")
+    done = imported.call("promote", "churn", imported.first, "--why", "again")
     assert done.code == 77
     assert "is live at churn@champion already" in done.err
 
@@ -113,7 +127,7 @@ def test_promote_what_is_live(imported: Imported) -> None:
 def test_digits_after_the_sixteenth_count(imported: Imported) -> None:
     wrong = imported.first[:16] + "0" * 48
     for words in (("models", "show", wrong), ("retract", wrong, "--why", "typo")):
-        done = imported.run(*words)
+        done = imported.call(*words)
         assert done.code == 66
         assert imported.first in done.err
 
@@ -137,7 +151,7 @@ def test_a_flipped_byte_in_a_model(imported: Imported) -> None:
         ("promote", "churn", imported.second, "--why", "x"),
         ("score", "rows.parquet", "out.parquet", "--model", imported.second),
     ):
-        done = imported.run(*words)
+        done = imported.call(*words)
         assert done.code == 65
         assert "model.txt is damaged" in done.err
         assert "penstock retract" in done.err
@@ -154,10 +168,10 @@ def test_a_decision_that_is_not_json(imported: Imported, words: str) -> None:
 
 def test_a_retracted_model_may_not_go_live(imported: Imported) -> None:
     imported.ok("retract", imported.second, "--why", "wrong file")
-    done = imported.run("promote", "churn", imported.second, "--why", "x")
+    done = imported.call("promote", "churn", imported.second, "--why", "x")
     assert done.code == 77
     assert "was retracted" in done.err
-    again = imported.run("retract", imported.second, "--why", "wrong file")
+    again = imported.call("retract", imported.second, "--why", "wrong file")
     assert again.code == 77
 
 

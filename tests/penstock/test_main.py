@@ -132,6 +132,12 @@ def test_commands_import_what_they_need_only(words, tmp_path):
     assert imported_by(words, tmp_path) == set()
 
 
+def test_the_pipeline_stays_small(tmp_path):
+    words = ["plan", "flights", "--date", "2013-01-04"]
+    assert imported_by(words, tmp_path) == {"luigi"}
+    assert imported_by(["status"], tmp_path) == {"luigi"}
+
+
 def test_the_console_script_is_installed():
     script = Path(sys.executable).with_name("penstock")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)

@@ -63,7 +63,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     ],
 )
 def test_words_that_are_off(place: Place, words: str, named: str) -> None:
-    done = place.run(*words.split())
+    done = place.call(*words.split())
     assert done.code == 64, done.err
     assert named in done.err
     assert "Traceback" not in done.err
@@ -71,7 +71,7 @@ def test_words_that_are_off(place: Place, words: str, named: str) -> None:
 
 
 def test_a_run_that_is_not_there(place: Place) -> None:
-    done = place.run("status", "20130210T061500-3f9a1c")
+    done = place.call("status", "20130210T061500-3f9a1c")
     assert done.code == 66
     assert "20130210T061500-3f9a1c" in done.err
 
