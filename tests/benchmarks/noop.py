@@ -5,9 +5,11 @@ Run as programs by `tests.benchmarks.orchestration`, each in a process of its ow
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from pipelines.runners.stub import StubRunner
 from pipelines.session import Session
 from pipelines.task import ArtifactTask
 from registry.settings import Settings
+
+DAY = dt.date(2013, 1, 2)
 
 
 class Node(ArtifactTask):
@@ -72,14 +76,10 @@ def through_stub(folder: Path, width: int, delay: float = 0.0, workers: int = 16
         "PENSTOCK_VAR": str(folder / "var"),
         "PENSTOCK_WORKERS": str(workers),
     }
-    runner = StubRunner(
-        commit_files({"ok.txt": b"ok\n"}), script=lambda _: Script(delay_s=delay)
-    )
+    runner = StubRunner(commit_files({"ok.txt": b"ok\n"}), script=lambda _: Script(delay_s=delay))
     session = Session(Settings.load(env), runner=runner)
-    import datetime as dt
-
-    root = Node(usecase="flights", date=dt.date(2013, 1, 2), number=0, width=width)
-    result = run(session, [root])
+    parameters: dict[str, Any] = {"usecase": "flights", "date": DAY, "number": 0, "width": width}
+    result = run(session, [Node(**parameters)])
     assert len(result.made) == width, (len(result.made), width)
 
 
@@ -105,5 +105,6 @@ def _rss_mb() -> float:
 
 if __name__ == "__main__":
     what, where, *numbers = sys.argv[1:]
-    call = {"plain": plain, "stub": through_stub, "waiting": waiting}[what]
-    call(Path(where), int(numbers[0]), *(float(number) for number in numbers[1:]))
+    calls: dict[str, Callable[..., None]]
+    calls = {"plain": plain, "stub": through_stub, "waiting": waiting}
+    calls[what](Path(where), int(numbers[0]), *(float(number) for number in numbers[1:]))

@@ -68,7 +68,7 @@ def test_a_new_step_is_not_forgotten() -> None:
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
     damaged = tmp_path / "steps.lock"
     damaged.write_text("{")
-    with pytest.raises(BadData, match="steps.lock is not JSON"):
+    with pytest.raises(BadData, match=r"steps\.lock is not JSON"):
         steps.recorded(damaged)
 
 
