@@ -86,3 +86,23 @@ def test_a_damaged_file_is_bad_data_and_leaves_nothing(bundle, source, tmp_path,
     with pytest.raises(BadData, match="cannot be read as Parquet"):
         score(bundle.folder, source, tmp_path / "out.parquet", ids=["id"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "in.parquet"]
+
+
+def test_memory_does_not_grow_with_the_file(bundle, tmp_path, monkeypatch):
+    rows, groups = 20_000, 20
+    rng = np.random.default_rng(2)
+    columns = {f"x{i}": rng.normal(size=rows) for i in range(5)} | {"kind": ["c01"] * rows}
+    part = pa.table(columns)
+    with pq.ParquetWriter(tmp_path / "in.parquet", part.schema, compression="none") as writer:
+        for _ in range(groups):
+            writer.write_table(part)
+    held = []
+    before = pa.total_allocated_bytes()
+    score(
+        bundle.folder,
+        tmp_path / "in.parquet",
+        tmp_path / "out.parquet",
+        progress=lambda *_: held.append(pa.total_allocated_bytes()),  # read-ahead would hold all
+    )
+    assert len(held) > 5
+    assert max(held) - before < part.nbytes * groups / 2

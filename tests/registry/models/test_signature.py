@@ -93,7 +93,12 @@ def test_typed_numpy_columns():
 
 
 def test_a_frame_writes_a_missing_text_as_nan():
-    columns: dict[str, list[object]] = {"number": [1.0], "count": [1], "flag": [1], "kind": [math.nan]}
+    columns: dict[str, list[object]] = {
+        "number": [1.0],
+        "count": [1],
+        "flag": [1],
+        "kind": [math.nan],
+    }
     assert math.isnan(encode_columns(MIXED, columns)[0, 3])
 
 
