@@ -76,6 +76,13 @@ class ReadyScheduler(Scheduler):
                 if not missing:
                     self._push(dependent)
 
+    def _update_priority(self, task: Any, prio: float, worker: str) -> None:
+        """Queue again, further ahead, what became more urgent while it waited."""
+        before = task.priority
+        super()._update_priority(task, prio, worker)  # type: ignore[no-untyped-call]
+        if task.priority > before and self._missing.get(task.id) == set():
+            self._push(task.id)
+
     def _push(self, name: str) -> None:
         priority = self._state.get_task(name).priority
         heapq.heappush(self._ready, (-priority, next(self._order), name))
