@@ -27,6 +27,7 @@ from serving.messages import (
     FromGateway,
     Message,
     Notice,
+    Open,
     Retire,
     Retired,
     Start,
@@ -76,6 +77,8 @@ class Front:
             self._send(Activate(model, number))
         for notice in self._notices.values():
             self._send(notice)
+        # Last, so that the clients of a dead gateway find the models that it had.
+        self._send(Open())
 
     def _lost(self, child: Child) -> None:
         if child is not self._child:

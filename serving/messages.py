@@ -86,6 +86,10 @@ class Start(Message, frozen=True, tag=True):
     models: list[str]
 
 
+class Open(Message, frozen=True, tag=True):
+    """Accept connections. Until then they wait in the listener's queue."""
+
+
 class Announce(Message, frozen=True, tag=True):
     """A generation that will get links and then be made active."""
 
@@ -172,7 +176,7 @@ ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
 FromWorker = Loading | Warming | Validated | Unfit
-ToGateway = Start | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
+ToGateway = Start | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
 FromGateway = Activated | Retired | Failed
 
 

@@ -31,6 +31,7 @@ from serving.messages import (
     Failed,
     Message,
     Notice,
+    Open,
     Retire,
     Retired,
     Start,
@@ -89,6 +90,7 @@ class Gateway:
         self._last_tick = clock()
         self._done = asyncio.Event()
         self._accepting: asyncio.Server | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         for dispatcher in self._catalog:
             self._metrics.watch(dispatcher.gauges)
@@ -96,9 +98,6 @@ class Gateway:
     async def run(self) -> None:
         """Serve until `Close` is obeyed or the supervisor is gone."""
         self._loop.add_reader(self._channel.fileno(), self._receive)
-        self._accepting = await self._loop.create_server(
-            self._http, sock=self._listener, backlog=1024
-        )
         timers = [
             asyncio.create_task(self._expire()),
             asyncio.create_task(self._look_around()),
@@ -131,6 +130,8 @@ class Gateway:
 
     def _obey(self, message: Any, descriptors: list[int]) -> None:
         match message:
+            case Open():
+                self._opening = asyncio.ensure_future(self._open())
             case Announce():
                 self._announce(message)
             case Connect():
@@ -147,6 +148,11 @@ class Gateway:
                 self._state.draining = self._http.closing = True
             case Close():
                 self._closing = asyncio.ensure_future(self._close())
+
+    async def _open(self) -> None:
+        self._accepting = await self._loop.create_server(
+            self._http, sock=self._listener, backlog=1024
+        )
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(ChildDied):
@@ -188,10 +194,13 @@ class Gateway:
     async def _close(self) -> None:
         """Accept nothing more; end when every connection has had its last answer."""
         self._state.draining = self._http.closing = True
+        if self._opening is not None:
+            await self._opening
         if self._accepting is not None:
             self._accepting.close()
-        await asyncio.sleep(LAST_CALL)
+        last_call = self._loop.time() + LAST_CALL
         while self._http.connections:
-            self._http.close_idle()
             await asyncio.sleep(0.02)
+            if self._loop.time() > last_call:
+                self._http.close_idle()
         self._done.set()

@@ -135,7 +135,7 @@ def test_drain_warns_every_connection_before_it_is_closed(
     publisher: Publisher, bundles: dict[str, Trained], run: Run
 ) -> None:
     publisher.publish("flights", bundles["lightgbm-1"].folder)
-    with run(serving_drain_delay=2) as service, ThreadPoolExecutor(4) as pool:
+    with run(serving_drain_delay=1) as service, ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask_until_told_to_go, service.address) for _ in range(4)]
         eventually("requests", lambda: 'success_total{model="flights"' in metrics(service))
         service.process.send_signal(signal.SIGTERM)
@@ -209,11 +209,11 @@ def test_hang_while_loading_ends_only_the_candidate(
     publisher: Publisher, bundles: dict[str, Trained], run: Run
 ) -> None:
     publisher.publish("flights", bundles["lightgbm-1"].folder)
-    with run(serving_load_attempts=1, serving_load_timeout=3) as service:
+    with run(serving_load_attempts=1, serving_load_timeout=2) as service:
         with Candidates(service, lambda pid: os.kill(pid, signal.SIGSTOP)) as candidates:
             publisher.publish("flights", bundles["catboost-4"].folder)
             service.wait_for_page("2: rejected")
-            assert "after 3 s" in service.get("/").text
+            assert "after 2 s" in service.get("/").text
         assert not any(map(alive, candidates.met))
         assert service.revision() == 1
 

@@ -1,0 +1,95 @@
+"""Deaths and reloads at random moments under load: what clients see, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serving.loadclient import Load
+from tests.plugins.campaign import Campaign
+from tests.serving.conftest import BODIES, Trained
+from tests.serving.rig import Publisher, Service, alive, eventually
+
+CONNECTIONS = 6
+
+
+class Chaos:
+    """One service, and things that happen to it."""
+
+    def __init__(self, service: Service, publisher: Publisher, bundles: dict[str, Trained]) -> None:
+        self.service = service
+        self.publisher = publisher
+        self.bundles = bundles
+        self.revision = 0
+        self.gateways_killed = 0
+        self.answers: dict[str, list[float]] = {}
+
+    def publish(self, name: str) -> None:
+        reference = self.publisher.commit("flights", self.bundles[name].folder)
+        self.answers[reference.version[:16]] = self.bundles[name].answers
+        self.revision = self.publisher.point("flights", reference).revision
+
+    def reload(self, choose: random.Random) -> None:
+        """Publish, and sometimes kill a worker, old or new, while it is brought up."""
+        self.publish(choose.choice(["lightgbm-1", "lightgbm-2", "lightgbm-3"]))
+        if choose.random() < 0.5:
+            time.sleep(choose.uniform(0, 0.3))
+            self.kill(choose, "pen:flights")
+        self.service.wait_for(self.revision)
+
+    def kill_worker(self, choose: random.Random) -> None:
+        self.kill(choose, "pen:flights")
+
+    def kill_gateway(self, choose: random.Random) -> None:
+        self.gateways_killed += self.kill(choose, "pen:gateway")
+        eventually("another gateway", lambda: self.service.ready)
+
+    def kill(self, choose: random.Random, name: str) -> int:
+        """SIGKILL one process, if there is one just now; returns how many."""
+        found = self.service.processes(name)
+        if not found:
+            return 0
+        victim = choose.choice(found)
+        if alive(victim):
+            os.kill(victim, signal.SIGKILL)
+        eventually("the death", lambda: not alive(victim))
+        return 1
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("no_shm_leaks")
+def test_deaths_and_reloads_under_load(
+    publisher: Publisher, bundles: dict[str, Trained], run: Callable[..., Any], campaign: Campaign
+) -> None:
+    """Only connections of a killed gateway break; every answer is the named version's."""
+    chaos = Chaos(None, publisher, bundles)  # type: ignore[arg-type]
+    chaos.publish("lightgbm-1")
+    with run() as service:
+        chaos.service = service
+        actions = [chaos.reload, chaos.kill_worker, chaos.kill_worker, chaos.kill_gateway]
+        for turn in campaign.rounds(short=6):
+            killed = chaos.gateways_killed
+            with Load(service.address, BODIES, connections=CONNECTIONS) as load:
+                load.wait(turn.random.randint(1, 40))
+                turn.random.choice(actions)(turn.random)
+                load.wait(40)
+            check(load, chaos, gateways=chaos.gateways_killed - killed)
+
+
+def check(load: Load, chaos: Chaos, gateways: int) -> None:
+    """Failures are explained by dead gateways; answers are right; revisions never go back."""
+    failed = load.report.failed
+    assert {note.status for note in failed} <= {0}
+    assert len(failed) <= gateways * CONNECTIONS
+    for note in load.report.notes:
+        if note.status == 200:
+            assert note.body["predictions"] == [chaos.answers[note.version][note.request]]
+    for connection in range(CONNECTIONS):
+        revisions = load.report.revisions(connection)
+        assert revisions == sorted(set(revisions))
