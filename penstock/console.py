@@ -65,7 +65,8 @@ class StandardConsole:
     def progress(self, label: str, done: int, total: int) -> None:
         """Draw the progress line on a terminal; the line after it overwrites it."""
         now = time.monotonic()
-        if not self._is_terminal(self._err) or (done < total and now - self._drawn < _TICK):
+        often = self._drawing and done < total and now - self._drawn < _TICK
+        if often or not self._is_terminal(self._err):
             return
         share = f"{done:,} of {total:,}" if total else f"{done:,}"
         width = shutil.get_terminal_size().columns - 1

@@ -18,8 +18,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = add_command(
         subparsers, "promote", __doc__,
         example='penstock promote flights@champion 0f3a9c5e71b2d864 --why "gate margin is too strict"',
-        about="Make a model live at an alias, whatever the gate said. Its files are verified first; "
-        "services that watch the alias load it within seconds.",
+        about="Make a model live at an alias, whatever the gate said. Its files are verified and its "
+        "golden rows predicted first; services that watch the alias load it within seconds.",
     )  # fmt: skip
     parser.add_argument("alias", metavar="ALIAS", help="flights@champion; champion if left out")
     parser.add_argument("model", metavar="KEY", help="16 digits or more of a key, or another alias")
@@ -65,17 +65,20 @@ def promote(
     """Make the artifact live at the alias `about`, after checking that it could serve there.
 
     Raises:
-        Refused: it is another model's, was retracted, or is live there already.
+        Refused: it is another model's, was retracted, or is live there already; or it does not
+            give here what its golden rows say.
         BadData, Corrupt: it is no bundle, or its files are damaged.
     """
     from penstock.artifacts import cache_of
     from registry.artifacts.fetch import fetch
     from registry.identity import who_am_i
     from registry.models.bundle import Bundle
+    from registry.models.predictor import open_checked
 
     _check_name(about, manifest)
     check_standing(registry, manifest)
-    Bundle.read(fetch(registry.store, reference, cache_of(registry.settings))).model_bytes()
+    bundle = Bundle.read(fetch(registry.store, reference, cache_of(registry.settings)))
+    open_checked(bundle).close()
     who = who_am_i(registry.settings)
     return registry.aliases.promote(about, reference, who=who, why=why)
 

@@ -16,37 +16,47 @@ class Watcher:
         self._console = console
         self._total = total
         self._done = 0
+        self._running: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def waiting(self, step: str, reason: str) -> None:
-        """A step that waits shows on a terminal by the others that go on."""
+        """Say nothing: a step that waits for room shows by the others that go on."""
 
     def started(self, step: str, attempt: int, size: str) -> None:
-        """Show it in the progress line."""
+        """Show the step among those that run."""
         again = f", attempt {attempt}" if attempt > 1 else ""
         with self._lock:
-            self._console.progress(f"{step} ({size}{again}); steps done", self._done, self._total)
+            self._running[step] = f"{step} ({size}{again})"
+            self._progress()
 
     def retried(self, step: str, reason: str) -> None:
         """Tell that an attempt failed."""
-        self._tell("again", step, reason, done=False)
+        self._tell("again", step, reason)
 
     def committed(self, step: str, manifest: Manifest) -> None:
         """Tell that an artifact is there."""
         seconds = manifest.resources.get("wall_s")
         took = f"  {seconds:.1f} s" if seconds is not None else ""
-        self._tell("made", step, f"{manifest.key[:16]}{took}")
+        self._tell("made", step, f"{manifest.key[:16]}{took}", done=1)
 
     def decided(self, step: str, outcome: str) -> None:
         """Tell the verdict."""
-        self._tell("decided", step, outcome)
+        self._tell("decided", step, outcome, done=1)
 
     def failed(self, step: str, error: PenstockError) -> None:
         """Tell what failed."""
-        self._tell("failed", step, error.why or error.what, done=False)
+        self._tell("failed", step, error.why or error.what)
 
-    def _tell(self, what: str, step: str, how: str, *, done: bool = True) -> None:
+    def _tell(self, what: str, step: str, how: str, done: int = 0) -> None:
         with self._lock:
             self._done += done
-            self._console.line(f"{what:<8} {step:<44} {how}", "red" if what == "failed" else "")
-            self._console.progress("steps done", min(self._done, self._total), self._total)
+            if what != "again":
+                self._running.pop(step, None)
+            self._console.line(f"{what:<8} {step:<38} {how}", "red" if what == "failed" else "")
+            self._progress()
+
+    def _progress(self) -> None:
+        running = list(self._running.values())
+        more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+        label = f"running {running[0]}{more}; steps done" if running else "steps done"
+        self._console.progress(label, min(self._done, self._total), self._total)

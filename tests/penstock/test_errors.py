@@ -226,3 +226,17 @@ def test_an_output_that_is_full(place: Place) -> None:
         )  # fmt: skip
     assert done.returncode == 74
     assert "No space left" in done.stderr
+
+
+def test_a_model_that_fails_its_golden_rows_may_not_go_live(
+    imported: Imported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry.models import golden, predictor
+
+    def check(*_: object) -> None:
+        raise golden.GoldenMismatch("the model failed its golden rows", "row 0", "Compare.")
+
+    monkeypatch.setattr(predictor, "check_golden", check)
+    done = imported.call("promote", "churn", imported.second, "--why", "x")
+    assert done.code == 77
+    assert imported.one("decisions/churn/champion/*").name == "00000001.json"
