@@ -28,11 +28,20 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "models", metavar="ALIAS", nargs="+", help="flights@champion; champion if left out"
     )
     parser.add_argument("--host", metavar="ADDRESS", help="PENSTOCK_SERVING_HOST")
-    parser.add_argument("--port", metavar="N", help="PENSTOCK_SERVING_PORT; 0 takes any free one")
+    parser.add_argument(
+        "--port", type=a_port, metavar="N", help="PENSTOCK_SERVING_PORT; 0 takes any free one"
+    )
     parser.add_argument(
         "--address-file", metavar="FILE", type=Path, help="write host:port here once it is open"
     )
     return parser
+
+
+def a_port(text: str) -> int:
+    """The port that `text` names. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return int(text)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
