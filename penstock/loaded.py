@@ -10,7 +10,8 @@ from penstock.artifacts import Artifact, cache_of
 from registry.artifacts.store import open_environment
 from registry.errors import BadData, UsageError
 from registry.models.bundle import Bundle
-from registry.models.predictor import Predictor, open_checked
+from registry.models.predictor import open_checked
+from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix, Signature
 from registry.names import find_named
 from registry.settings import Settings

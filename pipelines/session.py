@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pipelines.dispatch import Dispatcher, Policy
 from pipelines.events import Observer, Silent
@@ -27,8 +27,15 @@ from registry.errors import PenstockError
 from registry.identity import who_am_i
 from registry.settings import Settings
 
-if TYPE_CHECKING:
-    from pipelines.task import ArtifactTask
+
+class Described(Protocol):
+    """What a session must know of a task: Luigi's name for it, and its recipe."""
+
+    task_id: str
+
+    def describe(self) -> Recipe:
+        """The recipe before retractions."""
+
 
 #: The innermost session is the one that tasks find.
 _open: list[Session] = []
@@ -117,7 +124,7 @@ class Session:
         """Whether the run was recorded."""
         return self._started
 
-    def recipe(self, task: ArtifactTask) -> Recipe:
+    def recipe(self, task: Described) -> Recipe:
         """The recipe of `task` at its present epoch, computed once in this session."""
         known = self._recipes.get(task.task_id)
         if known is None:

@@ -13,7 +13,8 @@ from registry.errors import PenstockError, Refused
 from registry.logs import configure, get_logger
 from registry.models.bundle import Bundle
 from registry.models.golden import check_golden
-from registry.models.predictor import Predictor, open_predictor
+from registry.models.predictor import open_predictor
+from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix
 from serving.channel import Channel
 from serving.errors import ServingError

@@ -17,7 +17,7 @@ from registry.models.signature import Encoder, Signature
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from registry.models.predictor import Predictor
+    from registry.models.protocol import Predictor
 
 #: Largest relative difference by which an output may differ from its golden value. Both
 #: libraries were measured bit-equal between runs and batch sizes; another processor may round

@@ -1,30 +1,17 @@
-"""The seam between a model's library and everything that asks it for numbers."""
+"""Opening the model of a bundle, whatever its library."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from registry.errors import BadData
 from registry.models.golden import check_golden
+from registry.models.protocol import Predictor
 
 if TYPE_CHECKING:
     from registry.models.bundle import Bundle, Flavor, Link
     from registry.models.catboost import CatBoostPredictor
     from registry.models.lightgbm import LightGBMPredictor
-    from registry.models.signature import Matrix
-
-
-class Predictor(Protocol):
-    """A loaded model. Calls are safe from several threads; `close` is not, while one runs."""
-
-    def predict(self, matrix: Matrix) -> Matrix:
-        """Outputs of shape (rows, outputs) for inputs of shape (rows, inputs), both float64.
-
-        A row's outputs do not depend on the rows beside it. Raises BadData for another shape.
-        """
-
-    def close(self) -> None:
-        """Free native memory. Closing twice is fine; predicting afterwards is not."""
 
 
 def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:

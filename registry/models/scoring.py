@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from registry.errors import BadData, NotFound, UsageError
 from registry.models.bundle import Bundle
-from registry.models.predictor import Predictor, open_checked
+from registry.models.predictor import open_checked
+from registry.models.protocol import Predictor
 from registry.models.tables import check_schema, encode_table
 
 if TYPE_CHECKING:
