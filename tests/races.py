@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 PATIENCE = 60.0
+#: Loaded once, so that a process costs a fork instead of a start of Python.
+_PRELOAD = ["registry.artifacts.store.objects", "tests.campaigns.writer"]
+
+
+@functools.cache
+def processes() -> Any:
+    """Where processes of tests come from: forks of a server that has no threads.
+
+    They see the environment of the server's start, not this process's: hand them what they need.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    return context
 
 
 def race_threads(count: int, act: Callable[[int], Any]) -> list[Any]:
@@ -24,15 +39,16 @@ def race_threads(count: int, act: Callable[[int], Any]) -> list[Any]:
 
 
 def race_processes(count: int, act: Callable[..., Any], *words: Any) -> list[Any]:
-    """Call `act(number, barrier, *words)` in `count` fresh processes; their results by number.
+    """Call `act(number, barrier, *words)` in `count` processes; their results by number.
 
     `act` is a function of a module, and waits at the barrier itself, once for each round.
     """
-    context = multiprocessing.get_context("spawn")
+    context = processes()
     barrier = context.Barrier(count)
     results = context.SimpleQueue()
+    env = dict(os.environ)
     children = [
-        context.Process(target=_child, args=(results, act, number, barrier, words), daemon=True)
+        context.Process(target=_child, args=(results, env, act, number, barrier, words))
         for number in range(count)
     ]
     for child in children:
@@ -48,7 +64,15 @@ def race_processes(count: int, act: Callable[..., Any], *words: Any) -> list[Any
     return [found[number] for number in range(count)]
 
 
-def _child(results: Any, act: Callable[..., Any], number: int, barrier: Any, words: Any) -> None:
+def _child(
+    results: Any,
+    env: Mapping[str, str],
+    act: Callable[..., Any],
+    number: int,
+    barrier: Any,
+    words: Any,
+) -> None:
+    os.environ.update(env)
     try:
         results.put((number, act(number, barrier, *words)))
     except Exception as error:  # noqa: BLE001 (handed to the parent, which raises it)

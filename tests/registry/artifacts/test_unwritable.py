@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import shutil
@@ -18,6 +17,7 @@ from registry.artifacts.commit import commit
 from registry.artifacts.fetch import fetch, find_manifest
 from registry.artifacts.store.local import LocalStore
 from registry.errors import StoreError, StoreUnwritable
+from tests.races import processes
 from tests.registry.makers import a_producer, a_recipe, an_attempt, an_output, commit_one
 
 NOBODY = 65534
@@ -96,7 +96,7 @@ def open_folder() -> Iterator[Path]:
 
 def as_nobody(folder: Path, act: Any) -> Any:
     """What `act(store)` returns or raises, as a user who owns nothing there."""
-    context = multiprocessing.get_context("spawn")
+    context = processes()
     results = context.SimpleQueue()
     child = context.Process(target=_without_rights, args=(str(folder), act, results))
     child.start()
