@@ -97,7 +97,8 @@ class Child:
 class Children:
     """Starts children; starts another forkserver when the one there was is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_level: str = "warning") -> None:
+        self._log_level = log_level
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._waiting: deque[asyncio.Future[tuple[int, int]]] = deque()
@@ -126,8 +127,9 @@ class Children:
         ours, theirs = Channel.pair()
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "serving.forkserver", str(theirs.fileno())]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "serving.forkserver", str(theirs.fileno())],
+            [*command, self._log_level],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={**_THREADS, **os.environ, "PYTHONPATH": path},

@@ -2,7 +2,7 @@
 
 A forked child starts in milliseconds and shares the pages of the libraries with its siblings. The
 forkserver itself has one thread, opens no model and reads nothing but the supervisor's channel.
-Run as `python -m serving.forkserver DESCRIPTOR`.
+Run as `python -m serving.forkserver DESCRIPTOR LOG_LEVEL`.
 """
 
 from __future__ import annotations
@@ -49,9 +49,6 @@ class Forkserver:
 
     def run(self) -> None:
         """Serve until the supervisor's end of the channel is closed."""
-        for ignored in (signal.SIGINT, signal.SIGTERM):
-            # A terminal or a service manager may signal the whole group; the supervisor decides.
-            signal.signal(ignored, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         poll = select.poll()
@@ -110,6 +107,9 @@ class Forkserver:
 
 
 if __name__ == "__main__":
-    configure(os.environ.get("PENSTOCK_LOG_LEVEL", "warning"))
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        # A terminal or a service manager may signal the whole group; the supervisor decides.
+        signal.signal(ignored, signal.SIG_IGN)
+    configure(sys.argv[2])
     _preload()
     Forkserver(Channel.adopt(int(sys.argv[1]))).run()

@@ -32,12 +32,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain_delay: float = 0.0
     drain_timeout: float = 25.0
     log_level: str = "warning"
-    log_json: bool = True
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Options:
         """Read every `serving_<field>` row of `settings`."""
-        fields = (f for f in cls.__struct_fields__ if not f.startswith("log_"))
+        fields = (f for f in cls.__struct_fields__ if f != "log_level")
         values = {name: getattr(settings, f"serving_{name}") for name in fields}
         return cls(**values, log_level=settings.log_level)
 

@@ -80,7 +80,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        children = Children()
+        children = Children(self._options.log_level)
         front = Front(children, self._listener, self._options, [m for m, _ in self._wanted])
         deployments = self._deployments(children, front)
         watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]

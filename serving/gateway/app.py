@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from urllib.parse import unquote
 
 import msgspec
@@ -26,7 +27,7 @@ from serving.gateway.protocols import mlflow, oip
 log = get_logger(__name__)
 
 #: What is answered to `GET /v2`. An extension is named here only once it is built.
-SERVER = {"name": "penstock", "version": "0.1.0", "extensions": []}
+SERVER = {"name": "penstock", "version": version("penstock"), "extensions": []}
 _json = msgspec.json.Encoder().encode
 
 Route = Callable[[Exchange], None]
@@ -86,18 +87,18 @@ class App:
         """`/v2/models/{model}[/versions/{version}][/infer|/ready]`."""
         parts = [unquote(part) if "%" in part else part for part in path.split("/")[3:]]
         model, rest = parts[0], parts[1:]
-        version = None
+        wanted = None
         if rest[:1] == ["versions"] and len(rest) > 1:
-            version, rest = rest[1], rest[2:]
+            wanted, rest = rest[1], rest[2:]
         if rest == ["infer"]:
             _check_method(exchange, b"POST")
-            self._inference.infer(exchange, model, version, self._fail)
+            self._inference.infer(exchange, model, wanted, self._fail)
             return
         _check_method(exchange, b"GET")
         if rest == ["ready"]:
-            self._model_ready(exchange, model, version)
+            self._model_ready(exchange, model, wanted)
         elif not rest:
-            exchange.answer(200, oip.metadata(self._catalog.active(model, version)[1]))
+            exchange.answer(200, oip.metadata(self._catalog.active(model, wanted)[1]))
         else:
             raise UnknownPath("there is nothing at this path")
 
@@ -126,8 +127,8 @@ class App:
             waiting = ", ".join(d.model for d in self._catalog if not d.ready)
             raise Overloaded("not every model is ready", waiting)
 
-    def _model_ready(self, exchange: Exchange, model: str, version: str | None) -> None:
-        dispatcher, _ = self._catalog.active(model, version)
+    def _model_ready(self, exchange: Exchange, model: str, wanted: str | None) -> None:
+        dispatcher, _ = self._catalog.active(model, wanted)
         if not dispatcher.ready or self._state.draining:
             raise Overloaded(f"the model {model} is not ready")
         exchange.answer(200, _json({"name": model, "ready": True}))

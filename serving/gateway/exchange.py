@@ -61,7 +61,7 @@ class Exchange:
         self.method = b""
         self.path = ""
         self.encoding = b""
-        self.body = b""
+        self.body: bytes | bytearray = b""
         self.keep_alive = True
         #: HTTP/1.0, which must be told that a connection stays open.
         self.old = False

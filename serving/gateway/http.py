@@ -178,7 +178,13 @@ class Connection(asyncio.Protocol):
         if len(exchange.body) + len(body) > self._server.limits.max_body:
             self._refuse(_too_large(self._server.limits))
             return
-        exchange.body = exchange.body + body if exchange.body else body
+        if not exchange.body:
+            exchange.body = body
+            return
+        if isinstance(exchange.body, bytes):
+            # Appending to bytes copies all of them: many small chunks would cost their square.
+            exchange.body = bytearray(exchange.body)
+        exchange.body += body
 
     def on_message_complete(self) -> None:
         """Parser's callback."""
@@ -237,7 +243,7 @@ class Connection(asyncio.Protocol):
 
     def answered(self, exchange: Exchange, data: bytes) -> None:
         """Write the answer to the current exchange and go on with the next."""
-        if exchange is not self._current:
+        if exchange is not self._current or self._transport.is_closing():
             return
         self._current = None
         self._since = self._server.now()
@@ -274,7 +280,8 @@ class Connection(asyncio.Protocol):
         elif self.busy:
             return
         elif self._lingering:
-            if waited > LINGER:
+            sent = self._transport.get_write_buffer_size() == 0
+            if waited > (LINGER if sent else limits.read_timeout):
                 self._transport.abort()
         elif self._started:
             if waited > limits.read_timeout:

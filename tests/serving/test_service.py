@@ -269,7 +269,7 @@ def direct_children(service: Service) -> list[int]:
 
 def test_two_models(publisher: Publisher, bundles: dict[str, Trained], run: Run) -> None:
     publisher.publish("flights", bundles["lightgbm-1"].folder)
-    publisher.publish("churn", bundles["catboost-4"].folder)
+    publisher.publish("churn", bundles["lightgbm-2"].folder)
     with run("flights@champion", "churn") as service:
         assert service.get("/v2/models/churn/ready").status_code == 200
         ambiguous = service.post("/invocations", json.loads(BODIES[0]))

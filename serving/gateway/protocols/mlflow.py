@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(Invocation).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(body: bytes) -> Invocation:
+def parse(body: bytes | bytearray) -> Invocation:
     """Read a body. Raises RequestError naming the field."""
     try:
         invocation = _decode(body)

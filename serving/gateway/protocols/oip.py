@@ -75,7 +75,7 @@ _decode = msgspec.json.Decoder(InferRequest).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(body: bytes) -> InferRequest:
+def parse(body: bytes | bytearray) -> InferRequest:
     """Read a body. Raises RequestError naming the field."""
     try:
         return _decode(body)
