@@ -9,7 +9,7 @@ def test_commit_survives_kill(campaign, tmp_path):
 ```
 
 A round draws everything from `round.random`, so seed and number repeat it. A failure prints the
-line that does.
+line that does. A run with a budget ends with a table: rounds and failures of each campaign.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Campaign:
     minutes: float | None = None
     only: int | None = None
     current: int | None = field(default=None, init=False)
+    played: int = field(default=0, init=False)
+    failed: bool = field(default=False, init=False)
 
     @property
     def long(self) -> bool:
@@ -59,6 +61,7 @@ class Campaign:
 
     def _round(self, number: int) -> Round:
         self.current = number
+        self.played += 1
         # A string seeds the same generator in every process and release; a tuple's hash does not.
         return Round(number, random.Random(f"{self.seed}:{number}"))
 
@@ -93,11 +96,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Count the campaign tests, which share the budget evenly."""
     config.stash[_COUNT] = sum(1 for item in items if item.get_closest_marker("campaign"))
+    config.stash[_MADE] = {}
 
 
 _SEED = pytest.StashKey[int]()
 _COUNT = pytest.StashKey[int]()
 _CAMPAIGN = pytest.StashKey[Campaign]()
+_MADE = pytest.StashKey[dict[str, Campaign]]()
 
 
 @pytest.fixture
@@ -108,6 +113,7 @@ def campaign(request: pytest.FixtureRequest) -> Campaign:
     share = minutes / max(1, config.stash[_COUNT]) if minutes is not None else None
     made = Campaign(config.stash[_SEED], share, config.getoption("--round"))
     request.node.stash[_CAMPAIGN] = made
+    config.stash[_MADE][request.node.nodeid] = made
     return made
 
 
@@ -117,8 +123,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     report: Any = yield
     made = item.stash.get(_CAMPAIGN, None)
     if report.failed and made and made.current is not None:
+        made.failed = True
         report.sections.append(("repeat this round", repeat_line(item.nodeid, made)))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """After a run with a budget: what each campaign played, and the line that repeats a failure."""
+    if config.getoption("--minutes") is None:
+        return
+    terminalreporter.section("campaigns")
+    for nodeid, made in config.stash.get(_MADE, {}).items():
+        name = nodeid.rpartition("::")[2]
+        terminalreporter.write_line(f"{made.played:7d} rounds  {int(made.failed)} failures  {name}")
+        if made.failed:
+            terminalreporter.write_line(f"        repeat: {repeat_line(nodeid, made)}")
 
 
 def repeat_line(nodeid: str, made: Campaign) -> str:

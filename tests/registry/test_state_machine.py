@@ -179,7 +179,7 @@ def test_the_registry_behaves_as_its_model(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch, machine: type[Decisions]
 ):
     monkeypatch.setattr(once, "_FIRST_DELAY", 0)
-    examples, steps = (200, 60) if campaign.long else (25, 25)
+    examples, steps = (50, 60) if campaign.long else (25, 25)
     budget = hypothesis.settings(max_examples=examples, stateful_step_count=steps, database=None)
     for turn in campaign.rounds(short=1):
         # A class of its own keeps the seed that it is given.
