@@ -12,7 +12,11 @@ from typing import Any
 
 PATIENCE = 60.0
 #: Loaded once, so that a process costs a fork instead of a start of Python.
-_PRELOAD = ["registry.artifacts.store.objects", "tests.campaigns.writer"]
+_PRELOAD = [
+    "registry.artifacts.store.objects",
+    "tests.campaigns.writer",
+    "tests.campaigns.pipeline",
+]
 
 
 @functools.cache

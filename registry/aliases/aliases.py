@@ -62,8 +62,15 @@ class Aliases:
         return newest.live
 
     def verdict(self, model: str, alias: str, key: str) -> Decision | None:
-        """The decision by which the candidate `key` was published or rejected, if there is one."""
-        return verdict(self.log.entries(model, alias), key)
+        """The decision by which the candidate `key` was published or rejected, if there is one.
+
+        A head that is behind is moved up: a run that was killed between the two finds its verdict
+        there and has nothing else to do.
+        """
+        entries = self.log.entries(model, alias)
+        if entries:
+            self._heal_if_possible(entries[-1])
+        return verdict(entries, key)
 
     def settle(
         self,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pipelines.task
-from pipelines import Features, Publish
+from pipelines import Features, Ingest, Publish
 from pipelines.run import run
 from pipelines.runners.launch import Limits
 from pipelines.runners.local import LocalRunner
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ABOUT = (NAME, "champion")
 WINDOW = 1
 #: Artifacts below each root.
-SIZES = {"features": 2, "publish": 6}
+SIZES = {"ingest": 1, "features": 2, "publish": 6}
 
 
 def settings_of(folder: Path) -> Settings:
@@ -63,9 +63,9 @@ def aliases_of(folder: Path) -> Aliases:
 
 
 def root_of(name: str, date: dt.date = DAY) -> StepTask:
-    """The task that a round runs: two jobs, or six and a verdict."""
+    """The task that a round runs: one job, two, or six and a verdict."""
     about: dict[str, Any] = {"usecase": NAME, "date": date}
-    return Features(**about) if name == "features" else Publish(**about)
+    return {"ingest": Ingest, "features": Features, "publish": Publish}[name](**about)
 
 
 def command(attempt: Attempt, reference: AttemptReference) -> list[str]:
@@ -92,9 +92,7 @@ def run_pipeline(env: Mapping[str, str], folder: Path, root: str) -> None:
     # The commit is given, so that no job has to ask git.
     os.environ.update({"PENSTOCK_COMMIT": "0" * 40, "PENSTOCK_VAR": str(folder / "var"), **env})
     importlib.reload(crashpoints)  # It reads the environment when it is loaded.
-    usecase = a_usecase(
-        window_days=WINDOW, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}}
-    )
+    usecase = a_usecase(window_days=WINDOW, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}})
     pipelines.task.load_usecase = lambda name: usecase
     try:
         run(session_of(folder), [root_of(root)])

@@ -65,8 +65,8 @@ def plan_of(number: int, draw: random.Random) -> Plan:
     """The plan of a round: the first walk every point; later ones draw, every second a rival."""
     if number < len(POINTS):
         point = POINTS[number]
-        root = "publish" if point.startswith("publish.") else "features"
-        return Plan(point, 1, root, rival=False, pause=0.2, faults="")
+        root = "publish" if point.startswith("publish.") else "ingest"
+        return Plan(point, 1, root, rival=False, pause=0.1, faults="")
     point = draw.choice(POINTS)
     many = point.startswith(("store.", "dispatch.", "attempt.", "runner.", "shim."))
     root = "publish" if point.startswith("publish.") else draw.choice(list(SIZES))
