@@ -185,8 +185,29 @@ def test_a_split_request_that_meets_a_flip_is_answered_by_one_generation() -> No
     rest = batcher.take(0.0)
     assert rest is not None
     batcher.done(rest, predict(rest))
+    assert ended == [work]
     assert work.pin is newer
     np.testing.assert_array_equal(work.result, newer.predict(newer.encode([1, 2, 3])))
+
+
+@pytest.mark.parametrize("mishap", ["died", "failed", "give_back"])
+def test_a_mishap_to_rows_that_were_started_again_does_not_bring_them_back(mishap: str) -> None:
+    batcher, target = started(max_batch_size=2)
+    work, ended = work_of(target, [1, 2, 3])
+    batcher.admit(work, 0.0)
+    early = batcher.take(0.0)
+    assert early is not None
+    batcher.target = FakeTarget(2, "b")
+    late = batcher.take(0.0)
+    assert late is not None
+    getattr(batcher, mishap)(early)
+    assert batcher.rows == 1
+    rest = batcher.take(0.0)
+    assert rest is not None
+    batcher.done(rest, predict(rest))
+    batcher.done(late, predict(late))
+    assert ended == [work]
+    assert batcher.take(0.0) is None
 
 
 def test_a_request_that_the_new_signature_refuses_is_told_so() -> None:
@@ -341,4 +362,4 @@ class BatcherMachine(RuleBasedStateMachine):
 
 
 TestBatcherMachine = BatcherMachine.TestCase
-TestBatcherMachine.settings = settings(stateful_step_count=40)
+TestBatcherMachine.settings = settings(stateful_step_count=60)
