@@ -112,9 +112,11 @@ def _fetched(store: Store, value: Reference | list[Reference], cache: Path) -> A
 
 
 def _step(kind: str) -> Any:
-    if not _KIND.fullmatch(kind) or importlib.util.find_spec(f"jobs.{kind}") is None:
+    known = _KIND.fullmatch(kind) and importlib.util.find_spec(f"jobs.{kind}")
+    run = getattr(importlib.import_module(f"jobs.{kind}"), "run", None) if known else None
+    if run is None:
         raise BadData(f"there is no job {kind!r}", "", "Is this image older than the pipeline?")
-    return importlib.import_module(f"jobs.{kind}").run
+    return run
 
 
 def _parameters(attempt: Attempt) -> Mapping[str, Any]:

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import pipelines.task
 from pipelines import Features, Ingest, Publish
 from pipelines.run import run
 from pipelines.runners.launch import Limits
@@ -93,9 +93,9 @@ def run_pipeline(env: Mapping[str, str], folder: Path, root: str) -> None:
     os.environ.update({"PENSTOCK_COMMIT": "0" * 40, "PENSTOCK_VAR": str(folder / "var"), **env})
     importlib.reload(crashpoints)  # It reads the environment when it is loaded.
     usecase = a_usecase(window_days=WINDOW, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}})
-    pipelines.task.load_usecase = lambda name: usecase
     try:
-        run(session_of(folder), [root_of(root)])
+        with patch("pipelines.task.load_usecase", lambda name: usecase):
+            run(session_of(folder), [root_of(root)])
     except PenstockError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jobs.__main__ as entry
 from jobs.outcome import Outcome
@@ -59,6 +60,5 @@ def _work(store: Store, attempt: Attempt, cache: Path, out: Path) -> Outcome:
 
 
 if __name__ == "__main__":
-    entry.open_store = _open
-    entry._work = _work
-    sys.exit(entry.main())
+    with patch.object(entry, "open_store", _open), patch.object(entry, "_work", _work):
+        sys.exit(entry.main())
