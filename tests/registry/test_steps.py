@@ -54,7 +54,7 @@ def test_a_change_deep_below_is_seen(tree: Path) -> None:
 
 
 def test_a_forgotten_version_is_named_and_a_raised_one_is_not() -> None:
-    before = {"flights": {"train": {"version": 1, "sources": "a"}}}
+    before: steps.Entries = {"flights": {"train": {"version": 1, "sources": "a"}}}
     assert steps.forgotten({"flights": {"train": {"version": 1, "sources": "b"}}}, before) == [
         "flights/train"
     ]
