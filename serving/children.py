@@ -21,6 +21,8 @@ from serving.messages import Fork, Forked, FromForkserver, Message, decoder
 
 #: Native libraries keep to one thread unless a model's options say otherwise.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: Seconds that a child has to exit once its channel is closed.
+GRACE = 2.0
 
 
 class Child:
@@ -54,9 +56,9 @@ class Child:
     def _receive(self) -> None:
         received = self._channel.receive()
         if received is None:
-            # The rest is told by the pidfd; a child without its channel is of no use.
+            # It is about to exit, which the pidfd will tell; without its channel it is of no use.
             self._loop.remove_reader(self._channel)
-            self.kill()
+            self._loop.call_later(GRACE, self.kill)
         elif self._messages is not None and self._on_message is not None:
             self._on_message(self._messages.decode(received[0]))
 
@@ -128,12 +130,17 @@ class Children:
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", "serving.forkserver", str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            [*command, self._log_level],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env={**_THREADS, **os.environ, "PYTHONPATH": path},
-        )
+        # Inherited, so that Ctrl-C in the shell cannot hit it before it ignores signals itself.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self._process = subprocess.Popen(
+                [*command, self._log_level],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**_THREADS, **os.environ, "PYTHONPATH": path},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._channel = ours
         asyncio.get_running_loop().add_reader(ours, self._receive)

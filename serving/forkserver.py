@@ -21,7 +21,7 @@ from registry.logs import configure, get_logger
 from serving.channel import Channel
 from serving.messages import Forked, ToForkserver, decoder
 
-log = get_logger(__name__)
+log = get_logger("serving.forkserver")
 #: Module of each role; its `main(channel)` is the child's life.
 ROLES = {"worker": "serving.worker", "gateway": "serving.gateway.process"}
 #: Exit status of a child that ended by an exception.

@@ -8,15 +8,13 @@ from collections.abc import Callable
 from registry.logs import get_logger
 from serving.arena import Layout
 from serving.backoff import Backoff
-from serving.children import Child, Children
+from serving.children import GRACE, Child, Children
 from serving.errors import ChildDied, Rejected, ServingError
 from serving.generation import TRANSITIONS, Generation, State
 from serving.messages import FromWorker, Load, Loading, Unfit, Validated, Warming, decoder
 from serving.options import Options
 
 log = get_logger(__name__)
-#: Seconds that a worker has to exit once its channel is closed.
-GRACE = 2.0
 #: Seconds after which a worker's death is taken as a single event, not as one of a series.
 STEADY = 10.0
 
