@@ -68,7 +68,7 @@ def plan_of(number: int, draw: random.Random) -> Plan:
         root = "publish" if point.startswith("publish.") else "ingest"
         return Plan(point, 1, root, rival=False, pause=0.1, faults="")
     point = draw.choice(POINTS)
-    many = point.startswith(("store.", "dispatch.", "attempt.", "runner.", "shim."))
+    many = point.startswith(("store.", "dispatch.", "attempt.", "runner."))  # by one process
     root = "publish" if point.startswith("publish.") else draw.choice(list(SIZES))
     faults = draw.choice(_FAULTS) if draw.random() < 0.25 else ""
     return Plan(

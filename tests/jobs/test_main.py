@@ -16,6 +16,7 @@ from jobs.outcome import Outcome
 from registry.artifacts.attempt import JobSpec, RecipeRecord, open_attempt
 from registry.artifacts.fetch import find_manifest
 from registry.artifacts.manifest import Reference
+from registry.artifacts.provenance import Code
 from registry.artifacts.records import encode_record
 from registry.artifacts.store import open_store
 from registry.artifacts.store.memory import named_memory
@@ -107,16 +108,19 @@ def test_a_job_commits_what_its_step_made(job, var, capsys):
 
 def test_the_step_gets_parameters_usecase_date_and_an_empty_folder(job):
     seen = []
-    job.does(
-        lambda inputs, parameters, out: seen.append(list(out.iterdir())) or writes(*[{}] * 2, out)
-    )
+
+    def look(inputs, parameters, out):
+        seen.extend(out.iterdir())
+        return writes(inputs, parameters, out)
+
+    job.does(look)
     job.run()
     ((inputs, parameters, _),) = job.calls
     assert inputs == {}
     assert parameters == {
         "rate": 0.1, "leaves": 31, "seed": 7, "usecase": "flights", "date": "2013-06-30",
     }  # fmt: skip
-    assert seen == [[]]
+    assert seen == []
 
 
 @pytest.mark.parametrize("where", ["job", "remote"])
@@ -268,8 +272,8 @@ def test_a_store_that_cannot_be_opened(capsys):
 
 def test_uncommitted_code_writes_nothing_to_prod(job, monkeypatch, capsys):
     monkeypatch.setenv("PENSTOCK_ENVIRONMENT", "prod")
-    dirty = entry.running_code().__class__("0" * 40, True, "")
-    monkeypatch.setattr(entry, "running_code", lambda: dirty)
+    dirty = Code("0" * 40, True, "")
+    monkeypatch.setattr("jobs.__main__.running_code", lambda: dirty)
     assert job.run() == 77
     assert job.calls == []
 
