@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.outcome import Inputs, Outcome, Parameters, folders
+from jobs.quality import check_features
 from jobs.tables import read_tables, write_table
 from registry.errors import BadData
 from registry.features.view import AS_OF, FeatureView
@@ -21,7 +22,8 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     Input `days`: folders of ingest in the order of dates, the last one being `date`.
 
     Raises:
-        BadData: a day's tables lack columns, rows break the view, or a row has no label.
+        BadData: a day's tables lack columns, rows break the view or are not what the use case
+            expects, or a row has no label.
     """
     usecase = parameters["usecase"]
     date = dt.date.fromisoformat(parameters["date"])
@@ -36,13 +38,14 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
             "the use case's features or label need it",
             "Raise the version of ingest, and run again.",
         ) from None
-    if not table.num_rows:
-        raise BadData(f"there are no rows on {date}", "", "Check the source for this day.")
     labels = _labels(view, table, known)
+    measured = check_features(usecase, date, table, labels)
     write_table(out / "features.parquet", table)
     write_table(out / "labels.parquet", labels)
-    rate = pc.mean(pc.cast(labels["label"], pa.float64())).as_py()
-    return Outcome({"rows": float(table.num_rows), "label_rate": rate}, rows=table.num_rows)
+    metrics = {"rows": float(table.num_rows), **measured}
+    if table.num_rows:
+        metrics["label_rate"] = pc.mean(pc.cast(labels["label"], pa.float64())).as_py()
+    return Outcome(metrics, rows=table.num_rows)
 
 
 def _labels(view: FeatureView, table: pa.Table, known: pa.Table) -> pa.Table:

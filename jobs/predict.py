@@ -44,7 +44,8 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
         predictor.close()
     key = parameters.get("model_key", bundle.header.model.sha256)
     write_table(out / "predictions.parquet", _predictions(view, bundle, table, outputs, key))
-    return Outcome({"mean_prediction": float(np.mean(outputs[:, 0]))}, rows=table.num_rows)
+    metrics = {"mean_prediction": float(np.mean(outputs[:, 0]))} if len(outputs) else {}
+    return Outcome(metrics, rows=table.num_rows)
 
 
 def check_view(bundle: Bundle, view: FeatureView) -> None:
