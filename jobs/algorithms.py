@@ -1,6 +1,6 @@
-"""Training with LightGBM and CatBoost on the same float64 matrix of integer codes.
+"""Training with LightGBM, CatBoost or a use case's own class, on one float64 matrix of codes.
 
-The same rows, hyperparameters, seed and number of threads give the same bytes: both libraries
+The same rows, hyperparameters, seed and number of threads give the same bytes: the libraries
 depend on the number of threads, which is why it comes from the recipe and never from the machine.
 """
 
@@ -9,15 +9,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jobs.outcome import Parameters
 from jobs.window import Labels
-from registry.errors import BadData
+from registry.errors import BadData, PenstockError
 from registry.models.bundle import Flavor, Link
+from registry.models.own import Own, OwnPredictor, newest, own_predictors, refuse_pickle
 from registry.models.signature import Matrix, Signature
 
 #: What penstock sets itself, by LightGBM's main names.
@@ -32,26 +34,68 @@ _CATBOOST_OWN = {
 }  # fmt: skip
 
 
-def flavor(algorithm: str) -> Flavor:
-    """The flavor of the bundle that `algorithm` gives. Raises BadData for an unknown one."""
-    if algorithm == "lightgbm":
-        return "lightgbm"
-    if algorithm == "catboost":
-        return "catboost"
-    raise BadData(f"unknown algorithm {algorithm!r}", "known are lightgbm and catboost", "Choose.")
+@dataclass(frozen=True)
+class Trained:
+    """A model file, and what a bundle must say of it."""
+
+    flavor: Flavor
+    model: bytes
+    link: Link | None = None
+    own: Own | None = None
 
 
-def train(
-    algorithm: Flavor, signature: Signature, matrix: Matrix, labels: Labels, parameters: Parameters
-) -> tuple[bytes, Link | None]:
-    """Train on `matrix` (rows, inputs) and `labels` (0 or 1); return the model file and its link.
+def train(signature: Signature, matrix: Matrix, labels: Labels, parameters: Parameters) -> Trained:
+    """Train on `matrix` (rows, inputs) and `labels` (0 or 1) by parameters' `algorithm`.
 
     Raises:
-        BadData: a hyperparameter is unknown, set by penstock, or refused by the library.
+        BadData: the algorithm is unknown; a hyperparameter is unknown, set by penstock, or refused
+            by the library.
     """
-    work = _lightgbm if algorithm == "lightgbm" else _catboost
-    model = dict(parameters["model"])
-    return work(signature, matrix, labels, model, parameters["seed"], parameters["threads"])
+    algorithm, model = parameters["algorithm"], dict(parameters["model"])
+    seed, threads = parameters["seed"], parameters["threads"]
+    if algorithm == "lightgbm":
+        return Trained("lightgbm", *_lightgbm(signature, matrix, labels, model, seed, threads))
+    if algorithm == "catboost":
+        return Trained("catboost", *_catboost(signature, matrix, labels, model, seed, threads))
+    kind = newest(parameters["usecase"], algorithm)
+    if kind is None:
+        raise _unknown(algorithm, parameters["usecase"])
+
+    def fit(complete: Mapping[str, Any]) -> bytes:
+        return kind.train(
+            signature, matrix, labels, parameters=complete, seed=seed, threads=threads
+        )
+
+    own = Own(parameters["usecase"], kind.name, kind.version, kind.format)
+    return Trained("python", _own(kind, model, fit), own=own)
+
+
+def _own(
+    kind: type[OwnPredictor], model: Mapping[str, Any], fit: Callable[[Mapping[str, Any]], bytes]
+) -> bytes:
+    unknown = sorted(model.keys() - kind.parameters.keys())
+    if unknown:
+        raise BadData(
+            f"{kind.name} has no parameter {', '.join(unknown)}",
+            f"it takes {', '.join(kind.parameters) or 'none'}",
+            "Correct the name in the use case's settings or on the command line.",
+        )
+    try:
+        trained = fit({**kind.parameters, **model})
+    except (PenstockError, MemoryError):
+        raise
+    except Exception as error:
+        raise _refused(kind.name, error) from error
+    refuse_pickle(trained)
+    return trained
+
+
+def _unknown(algorithm: str, usecase: str) -> BadData:
+    own = ", ".join(sorted({each.name for each in own_predictors(usecase)}))
+    more = f", and {own} of usecases/{usecase}/predictor.py" if own else ""
+    return BadData(
+        f"unknown algorithm {algorithm!r}", f"known are lightgbm and catboost{more}", "Choose."
+    )
 
 
 def _lightgbm(

@@ -27,8 +27,8 @@ OUTPUT = "probability"
 def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     """Write a bundle for a model of `date`, trained on the days in input `features`.
 
-    Parameters: usecase, date, algorithm ("lightgbm" or "catboost"), model (hyperparameters),
-    seed, threads. Labels that were not known before `date` are left out.
+    Parameters: usecase, date, algorithm ("lightgbm", "catboost", or the name of a predictor of the
+    use case's own), model (hyperparameters), seed, threads. Labels that were not known before `date` are left out.
 
     Raises:
         BadData: no rows, one class only, broken inputs, or hyperparameters that the library
@@ -39,13 +39,13 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     table, labels = read_window(view, folders(inputs, "features"), before=date)
     signature = view.signature(view.vocabularies(table), [OUTPUT])
     matrix = encode_table(signature, table)
-    flavor = algorithms.flavor(parameters["algorithm"])
-    model, link = algorithms.train(flavor, signature, matrix, labels, parameters)
+    trained = algorithms.train(signature, matrix, labels, parameters)
     bundle = build_bundle(
         out,
-        flavor=flavor,
-        model=model,
-        link=link,
+        flavor=trained.flavor,
+        model=trained.model,
+        link=trained.link,
+        own=trained.own,
         signature=signature,
         rows=_golden_rows(table, view),
         view=ViewVersion(view.name, view.version),

@@ -27,8 +27,15 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "steps.lock"
 
 #: The modules of a use case that the work of a step is in. The view's columns are fixed by
-#: `features`, on which the later steps depend through their inputs.
-_OWN = {"ingest": ("sources",), "features": ("features", "label")}
+#: `features`, on which the later steps depend through their inputs. Expectations (`quality`) are
+#: in none: they decide whether there is a result, not what it is.
+_OWN = {
+    "ingest": ("sources",),
+    "features": ("features", "label"),
+    "train": ("predictor",),
+    "evaluate": ("predictor",),
+    "predict": ("predictor",),
+}
 _COUNTED = ("jobs.", "usecases.", "registry.models.", "registry.features.")
 
 Entries = Mapping[str, Mapping[str, Mapping[str, str | int]]]

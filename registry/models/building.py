@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.models.bundle import Bundle, Flavor, Link, ViewVersion, write_bundle
 from registry.models.golden import make_golden
+from registry.models.own import Own
 from registry.models.predictor import open_model
 from registry.models.signature import Signature
 
@@ -22,13 +23,14 @@ def build_bundle(
     rows: Sequence[Mapping[str, Any]],
     view: ViewVersion | None = None,
     stages: Mapping[str, int] | None = None,
+    own: Own | None = None,
 ) -> Bundle:
     """Write a bundle whose golden rows are `rows`, and one of all missing where allowed.
 
     Raises:
         BadData: the library refuses the model, or a row does not fit the signature.
     """
-    predictor = open_model(model, flavor, link)
+    predictor = open_model(model, flavor, link, own=own)
     try:
         golden = make_golden(predictor, signature, rows, flavor)
     finally:
@@ -42,4 +44,5 @@ def build_bundle(
         golden=golden,
         view=view,
         stages=stages,
+        own=own,
     )

@@ -6,6 +6,9 @@ model.txt|.cbm  the library's own format; never a pickle, nothing in it is execu
 signature.json  ordered inputs, vocabularies, outputs
 golden.json     inputs with expected outputs
 ```
+
+The flavor `python` is a class of a use case's own (`registry.models.own`); bundle.json then says
+which, in which version, and the model file is `model.<format>`.
 """
 
 from __future__ import annotations
@@ -18,13 +21,14 @@ import msgspec
 
 from registry.errors import BadData, Corrupt, NotFound
 from registry.models.golden import Golden
+from registry.models.own import Own
 from registry.models.signature import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-Flavor = Literal["lightgbm", "catboost"]
+Flavor = Literal["lightgbm", "catboost", "python"]
 Link = Literal["identity", "logistic", "softmax"]
 MODEL_FILES: dict[Flavor, str] = {"lightgbm": "model.txt", "catboost": "model.cbm"}
 _T = TypeVar("_T")
@@ -53,6 +57,16 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: ModelFile
     view: ViewVersion | None = None
     stages: dict[str, int] = {}
+    own: Own | None = None
+
+    def __post_init__(self) -> None:
+        if (self.flavor == "python") != (self.own is not None):
+            raise BadData("bundle.json is malformed", "`own` belongs to the flavor python, only")
+
+    @property
+    def model_file(self) -> str:
+        """The name of the model file."""
+        return f"model.{self.own.format}" if self.own else MODEL_FILES[self.flavor]
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,7 @@ class Bundle:
     @property
     def model_path(self) -> Path:
         """The native model file."""
-        return self.folder / MODEL_FILES[self.flavor]
+        return self.folder / self.header.model_file
 
     @classmethod
     def read(cls, folder: Path) -> Bundle:
@@ -117,12 +131,13 @@ def write_bundle(
     golden: Golden,
     view: ViewVersion | None = None,
     stages: Mapping[str, int] | None = None,
+    own: Own | None = None,
 ) -> Bundle:
     """Write a bundle into the existing, empty `folder` and return it."""
     digest = hashlib.sha256(model).hexdigest()
     file = ModelFile(digest, len(model), link)
-    header = Header(1, flavor, file, view, dict(stages or {}))
-    (folder / MODEL_FILES[flavor]).write_bytes(model)
+    header = Header(1, flavor, file, view, dict(stages or {}), own)
+    (folder / header.model_file).write_bytes(model)
     for name, content in (
         ("bundle.json", header),
         ("signature.json", signature),

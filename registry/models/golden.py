@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Largest relative difference by which an output may differ from its golden value. Both
 #: libraries were measured bit-equal between runs and batch sizes; another processor may round
 #: the sigmoid or the sum otherwise.
-TOLERANCES = {"lightgbm": 1e-12, "catboost": 1e-9}
+TOLERANCES = {"lightgbm": 1e-12, "catboost": 1e-9, "python": 1e-9}
 
 
 class GoldenMismatch(Refused):
@@ -52,7 +52,8 @@ def make_golden(
     if all(member.missing == "nan" for member in signature.inputs):
         kept.append(dict.fromkeys(signature.names))
     outputs = predictor.predict(Encoder(signature).encode_rows(kept))
-    return Golden(tuple(kept), tuple(map(tuple, outputs.tolist())), TOLERANCES[flavor])
+    rtol = getattr(predictor, "rtol", TOLERANCES[flavor])
+    return Golden(tuple(kept), tuple(map(tuple, outputs.tolist())), rtol)
 
 
 def check_golden(predictor: Predictor, signature: Signature, golden: Golden) -> None:

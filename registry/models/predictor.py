@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import BadData
 from registry.models.golden import check_golden
+from registry.models.own import Own, OwnPredictor, open_own
 from registry.models.protocol import Predictor
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
 
     Raises:
         NotFound, Corrupt: see `Bundle.model_bytes`.
-        BadData: the library refuses the file, or its shape is not that of the signature.
+        BadData: the library refuses the file, its shape is not that of the signature, or this code
+            lacks the use case's own predictor in the version that the bundle names.
     """
-    link = bundle.header.model.link
-    predictor = open_model(bundle.model_bytes(), bundle.flavor, link, threads)
+    header = bundle.header
+    predictor = open_model(
+        bundle.model_bytes(), header.flavor, header.model.link, threads, own=header.own
+    )
     found = (predictor.features, predictor.outputs)
     want = (len(bundle.signature.inputs), len(bundle.signature.outputs))
     if found != want:
@@ -39,9 +43,11 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
 
 
 def open_model(
-    model: bytes, flavor: Flavor, link: Link | None, threads: int = 1
-) -> LightGBMPredictor | CatBoostPredictor:
+    model: bytes, flavor: Flavor, link: Link | None, threads: int = 1, *, own: Own | None = None
+) -> LightGBMPredictor | CatBoostPredictor | OwnPredictor:
     """Load the bytes of a native model file; see `open_predictor`, which verifies them first."""
+    if own is not None:
+        return open_own(model, own, threads)
     if flavor == "lightgbm":
         from registry.models.lightgbm import LightGBMPredictor
 
