@@ -42,6 +42,8 @@ def _regression(
 ) -> str:
     if champion is None:
         return ""
+    if "log_loss" not in champion:
+        return "the champion's evaluation on the same day lacks log_loss"
     worse = candidate["log_loss"] - champion["log_loss"]
     if worse <= allowed:
         return ""

@@ -36,12 +36,14 @@ class Publish(StepTask):
         return [*self.evaluations(), self.incumbent()]
 
     def best(self) -> Evaluate:
-        """The evaluation with the lowest log loss. Raises Undecided before all are there."""
+        """The evaluation with the lowest log loss; one without comes last.
+
+        Raises:
+            Undecided: an evaluation is not there yet.
+        """
         if not all(task.complete() for task in self.evaluations()):
             raise Undecided("the evaluations")
-        return min(
-            self.evaluations(), key=lambda task: (_metrics(task)["log_loss"], task.algorithm)
-        )
+        return min(self.evaluations(), key=lambda task: (_log_loss(_metrics(task)), task.algorithm))
 
     def verdict(self) -> Decision | None:
         """What was decided about the best candidate, if anything was."""
@@ -65,8 +67,7 @@ class Publish(StepTask):
             best.candidate().reference(),
             "reject" if reasons else "publish",
             who=who_am_i(session.settings),
-            why=f"run {session.run}: best of {self.date}, log loss "
-            f"{_metrics(best)['log_loss']:.4f}",
+            why=f"run {session.run}: best of {self.date}, log loss {_log_loss(_metrics(best)):.4f}",
             reasons=reasons,
             evaluation=best.reference(),
         )
@@ -79,6 +80,11 @@ class Publish(StepTask):
 
 def _metrics(task: Evaluate | EvaluateChampion) -> Mapping[str, float]:
     return current().index.manifest_of(task.recipe).metrics
+
+
+def _log_loss(metrics: Mapping[str, float]) -> float:
+    """The log loss; a manifest leaves out numbers that are not finite."""
+    return metrics.get("log_loss", float("inf"))
 
 
 def outcome(decision: Decision) -> str:

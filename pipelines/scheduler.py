@@ -43,6 +43,7 @@ class ReadyScheduler(Scheduler):
         task = self._state.get_task(name)
         self._state.set_status(task, RUNNING, self._config)
         task.worker_running = worker
+        task.resources_running = dict(task.resources or {})
         return self._reply(worker, task_id=name, task_family=task.family, task_params=task.params)
 
     def count_pending(self, worker: str) -> dict[str, Any]:
@@ -88,12 +89,28 @@ class ReadyScheduler(Scheduler):
         heapq.heappush(self._ready, (-priority, next(self._order), name))
 
     def _next(self) -> str | None:
-        """Pop what is still pending and ready; a task may have been queued more than once."""
-        while self._ready:
-            _, _, name = heapq.heappop(self._ready)
-            if self._state.get_task(name).status == PENDING and not self._missing.get(name):
-                return name
-        return None
+        """Pop what is still pending and ready; a task may have been queued more than once.
+
+        What waits for one of Luigi's resources goes back to its place.
+        """
+        waiting: list[tuple[float, int, str]] = []
+        found = None
+        while self._ready and found is None:
+            entry = heapq.heappop(self._ready)
+            task = self._state.get_task(entry[2])
+            if task.status != PENDING or self._missing.get(entry[2]):
+                continue
+            if task.resources and not self._has_room(task.resources):
+                waiting.append(entry)
+            else:
+                found = entry[2]
+        for entry in waiting:
+            heapq.heappush(self._ready, entry)
+        return found
+
+    def _has_room(self, resources: dict[str, int]) -> bool:
+        used = self._used_resources()  # type: ignore[no-untyped-call]
+        return bool(self._has_resources(resources, used))  # type: ignore[no-untyped-call]
 
     def _is_done(self, name: str) -> bool:
         task = self._state.get_task(name)

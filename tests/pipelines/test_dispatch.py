@@ -178,7 +178,6 @@ def test_a_manifest_counts_whatever_became_of_the_job(bench):
         (Kind.BAD_DATA, 65, "bad-data: the column is missing"),
         (Kind.EXIT, 70, "ValueError: no"),
         (Kind.NO_FIT, 77, "too large"),
-        (Kind.STOPPED, 70, "stopped on request"),
         (Kind.TIMEOUT, 75, "the deadline passed"),
     ],
 )

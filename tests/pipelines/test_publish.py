@@ -42,6 +42,7 @@ def test_the_gate_lets_a_better_candidate_pass():
         (evaluated(0.5, auc=0.51), None, "AUC gains +0.0100 over the base rate, +0.0200 is"),
         (evaluated(0.595), None, "log loss gains +0.0050 over the base rate, +0.0100 is"),
         (evaluated(0.55), evaluated(0.50), "log loss 0.5500 is 0.0500 worse than the champion's"),
+        (evaluated(0.5), {"auc": 0.8}, "the champion's evaluation on the same day lacks log_loss"),
         ({"auc": 0.9, "log_loss": 0.1}, None, "the evaluation lacks base_auc, base_log_loss"),
         ({}, None, "the evaluation lacks auc, log_loss, base_auc, base_log_loss"),
     ],
@@ -127,6 +128,20 @@ def test_a_looser_gate_does_not_reopen_a_verdict(world, usecase):
     assert entries(world)[-1].action == "reject"
     usecase(gate=Gate(min_auc_gain=-1, max_log_loss_regression=1))
     assert world.run(NEXT).run is None
+
+
+def test_a_candidate_without_log_loss_is_the_worst(usecase, tmp_path):
+    losses = {"lightgbm": float("inf"), "catboost": 0.55}
+    world = World(tmp_path, lambda model: evaluated(losses[model.parameters["algorithm"]]))
+    world.run()
+    assert entries(world)[0].candidate.key == world.one("model", algorithm="catboost").key
+
+
+def test_a_day_on_which_nothing_could_be_measured_is_refused(usecase, tmp_path):
+    world = World(tmp_path, lambda _: evaluated(float("nan")))
+    with pytest.raises(RunFailed, match="nothing is live"):
+        world.run()
+    assert entries(world)[-1].reasons == ["the evaluation lacks log_loss"]
 
 
 def test_a_metric_that_is_no_number_is_a_refusal(usecase, tmp_path):

@@ -75,6 +75,18 @@ class Noted(luigi.Task):
         notes.log.append(("end", self.name))
 
 
+class Scarce(Noted):
+    """Takes the one unit of a resource."""
+
+    resources = {"database": 1}  # noqa: RUF012 - as Luigi's users write it
+
+    def run(self) -> Any:
+        self.notes.log.append(("start", self.name))
+        time.sleep(0.002)
+        self.notes.done.add(self.name)
+        self.notes.log.append(("end", self.name))
+
+
 class Broken(Noted):
     """Its requirements cannot be told."""
 
@@ -294,6 +306,19 @@ def test_three_hundred_wait_in_threads_of_one_process():
     notes.hold.set()
     builder.join()
     assert notes.done == set(notes.graph)
+
+
+def test_a_resource_is_used_by_as_many_as_there_are():
+    """Luigi's resources: one of each, unless its configuration says more."""
+    notes = Notes()
+    scarce = [Scarce(book=notes.number, name=name) for name in range(5)]
+    others = [Noted(book=notes.number, name=name) for name in range(10, 15)]
+    outcome = build_tasks(*scarce, *others, workers=8)
+    assert outcome.status.name == "SUCCESS"
+    users = [(what, name) for what, name in notes.log if name < 10]
+    assert len(users) == 10
+    for started, ended in zip(users[::2], users[1::2], strict=True):
+        assert started == ("start", ended[1])
 
 
 def test_no_more_than_asked_run_at_once():
