@@ -18,7 +18,7 @@ def parameters(date=LAST, **more):
 
 
 def training(algorithm="lightgbm", **model):
-    small = {"lightgbm": {"num_iterations": 20}, "catboost": {"iterations": 20}}[algorithm]
+    small = {"lightgbm": {"num_iterations": 20}, "catboost": {"iterations": 20}}.get(algorithm, {})
     return parameters(algorithm=algorithm, model={**small, **model})
 
 

@@ -19,7 +19,7 @@ from registry.models.tables import encode_table
 from tests.jobs.conftest import parameters, training
 
 
-@pytest.fixture(scope="session", params=["lightgbm", "catboost"])
+@pytest.fixture(scope="session", params=["lightgbm", "catboost", "logistic"])
 def model(request, featured, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     outcome = train.run({"features": featured[:4]}, training(request.param), folder)
@@ -109,11 +109,12 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
 ):
     """Every job, in a process of its own with another hash seed, against what was made here."""
     folder, _ = model
-    flavor = Bundle.read(folder).flavor
+    header = Bundle.read(folder).header
+    algorithm = header.own.name if header.own else header.flavor
     job = {
         "ingest": ({}, parameters()),
         "features": ({"days": [str(day) for day in ingested[2:]]}, parameters()),
-        "train": ({"features": [str(day) for day in featured[:4]]}, training(flavor)),
+        "train": ({"features": [str(day) for day in featured[:4]]}, training(algorithm)),
         "evaluate": (
             {"model": str(folder), "features": [str(featured[4])],
              "window": [str(day) for day in featured[:4]]},
@@ -225,6 +226,8 @@ def test_a_source_table_without_a_column(ingested, out, tmp_path):
         ("catboost", {"deepness": 3}, "refuses to train"),
         ("catboost", {"random_seed": 3}, "random_seed cannot be"),
         ("catboost", {"depth": 99}, "refuses to train"),
+        ("logistic", {"l3": 1}, "logistic has no parameter l3.*it takes l2"),
+        ("logistic", {"l2": -1}, "must be a number above 0"),
     ],
 )
 def test_hyperparameters_that_cannot_be(featured, out, algorithm, model, why):
