@@ -39,17 +39,18 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
             "Raise the version of ingest, and run again.",
         ) from None
     labels = _labels(view, table, known)
-    measured = check_features(usecase, date, table, labels)
+    settled = labels.filter(pc.is_valid(labels["known_at"]))
+    measured = check_features(usecase, date, table, settled)
     write_table(out / "features.parquet", table)
     write_table(out / "labels.parquet", labels)
     metrics = {"rows": float(table.num_rows), **measured}
-    if table.num_rows:
-        metrics["label_rate"] = pc.mean(pc.cast(labels["label"], pa.float64())).as_py()
+    if settled.num_rows:
+        metrics["label_rate"] = pc.mean(pc.cast(settled["label"], pa.float64())).as_py()
     return Outcome(metrics, rows=table.num_rows)
 
 
 def _labels(view: FeatureView, table: pa.Table, known: pa.Table) -> pa.Table:
-    """Labels in the order of `table`, of the rows whose label there will ever be."""
+    """Labels in the order of `table`; one without `known_at` is not known yet, whatever it says."""
     index = pc.index_in(table[view.entity], value_set=known[view.entity])
     found = known.take(index)
     if found["label"].null_count:

@@ -21,9 +21,9 @@ Labels = NDArray[np.float64]
 def read_window(
     view: FeatureView, folders: Sequence[Path], before: dt.date | None = None
 ) -> tuple[pa.Table, Labels]:
-    """Features and labels (0 or 1) of the days in `folders`.
+    """Features and labels (0 or 1) of the days in `folders`, of the rows whose label is known.
 
-    With `before`, only rows whose label was known before that day began (00:00 UTC): a model of
+    With `before`, only those whose label was known before that day began (00:00 UTC): a model of
     that day could not have learnt from the others.
 
     Raises:
@@ -33,12 +33,11 @@ def read_window(
     days = [_read_day(view, folder) for folder in folders]
     features = pa.concat_tables([day[0] for day in days])
     labels = pa.concat_tables([day[1] for day in days])
+    known = pc.is_valid(labels["known_at"])
     if before is not None:
         start = dt.datetime.combine(before, dt.time(), dt.UTC)
-        known = pc.fill_null(
-            pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC"))), False
-        )
-        features, labels = features.filter(known), labels.filter(known)
+        known = pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC")))
+    features, labels = features.filter(known), labels.filter(known)
     values = np.asarray(pc.cast(labels["label"], pa.float64()).to_numpy(), dtype=np.float64)
     _check(view, values)
     return features, values

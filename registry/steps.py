@@ -109,15 +109,16 @@ def _imports(path: Path) -> Iterator[str]:
 
 def present(root: Path = ROOT) -> Entries:
     """Version and digest of every step of every use case, as the tree stands."""
+    return {usecase: _steps_of(usecase, root) for usecase in known_usecases()}
+
+
+def _steps_of(usecase: str, root: Path) -> dict[str, dict[str, str | int]]:
     return {
-        usecase: {
-            step: {
-                "version": load_usecase(usecase).versions[step],
-                "sources": step_digest(usecase, step, root),
-            }
-            for step in STEPS
+        step: {
+            "version": load_usecase(usecase).versions[step],
+            "sources": step_digest(usecase, step, root),
         }
-        for usecase in known_usecases()
+        for step in STEPS
     }
 
 
@@ -140,6 +141,12 @@ def forgotten(now: Entries, before: Entries) -> list[str]:
         and old["sources"] != entry["sources"]
         and int(entry["version"]) <= int(old["version"])
     ]
+
+
+def record_new(usecase: str) -> None:
+    """Add the steps of a new `usecase` to the list; those of others stay as they were recorded."""
+    entries = {**recorded(), usecase: _steps_of(usecase, ROOT)}
+    LOCK.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
