@@ -98,7 +98,7 @@ class Dispatcher:
         past = attempts_of(self._store, recipe.key)
         number = past[-1].number + 1 if past else 1
         if past:
-            end = self._end(past[-1])
+            end = self._end(past[-1]) or self._left_end(past[-1], recipe)
             if end is None:
                 return past[-1]
             if end.kind == Kind.OOM and tries.made == 0:
@@ -122,6 +122,17 @@ class Dispatcher:
             return end_of(self._store, attempt)
         except NotFound:
             return None
+
+    def _left_end(self, attempt: Attempt, recipe: Recipe) -> AttemptEnd | None:
+        """The end of an attempt that failed before this run came, and that nobody recorded.
+
+        Its pipeline was killed, or could not write to a full store. It is no failure of this run.
+        """
+        state = Unknown() if self._is_foreign(attempt) else self._runner.state(attempt)
+        ended = state.as_ended() if isinstance(state, Vanished) else state
+        if not isinstance(ended, Ended) or ended.kind is None:
+            return None
+        return None if self._settle(attempt, ended, recipe) else self._end(attempt)
 
     def _follow(self, attempt: Attempt, step: str) -> Ended:
         """Start the attempt (which does nothing where it runs already) and wait for its end."""
