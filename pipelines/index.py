@@ -101,8 +101,9 @@ class Index:
         return manifest.recipe(), manifest.references
 
     def forget(self) -> None:
-        """List again at the next question; manifests and epochs, once read, stay."""
-        self._paths = {}  # Without the lock: in a fork, a thread that is gone may hold it.
+        """List again at the next question, in a fork; manifests and epochs, once read, stay."""
+        self._paths = {}
+        self._lock = threading.Lock()  # A thread that is not in the fork may hold the other.
 
     def _listing(self, family: str, name: str) -> set[str]:
         with self._lock:

@@ -261,6 +261,24 @@ def test_an_attempt_that_was_never_started_is_lost_after_its_deadline(bench):
     assert one.kinds() == ["lost", "committed"]
 
 
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_a_failure_that_nobody_recorded_is_none_of_this_run(bench, kind):
+    """Its pipeline was killed before it could write down the end."""
+    one = bench(ENDINGS[kind], attempts=1)
+    attempt = one.open(run="dead")
+    one.dispatcher._runner.start(attempt, reference_of(one, attempt))
+    assert one.make().producer.attempt == 2
+    assert one.kinds() == [kind, "committed"]
+    assert one.sizes() == ["s", "m" if kind is Kind.OOM else "s"]
+
+
+def test_a_commit_that_nobody_recorded_is_found(bench):
+    one = bench()
+    attempt = one.open(run="dead")
+    one.dispatcher._runner.start(attempt, reference_of(one, attempt))
+    assert one.make().producer.attempt == 1
+
+
 def test_adopted_failures_leave_the_budget_alone(bench):
     one = bench(ENDINGS[Kind.TEMPORARY], attempts=1)
     one.open(run="dead")
