@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import importlib
 import importlib.util
 import json
+import os
 import re
 import resource
 import shutil
@@ -145,14 +147,48 @@ def _output(out: Path, outcome: Outcome, started: float) -> Output:
 
 @contextlib.contextmanager
 def _workspace(var: Path) -> Iterator[Path]:
-    """An empty folder that is gone afterwards."""
+    """An empty folder that is gone afterwards; after a kill, the next job removes it."""
     parent = var.absolute() / "work"
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+    with _locked(parent, fcntl.LOCK_EX):  # Until it is locked, a new folder looks abandoned.
+        _sweep(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = _lock(folder, fcntl.LOCK_EX)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of jobs that were killed: nobody holds their lock."""
+    for folder in parent.iterdir():
+        with (
+            contextlib.suppress(FileNotFoundError, BlockingIOError),
+            _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB),
+        ):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    lock = _lock(folder, how)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock(folder: Path, how: int) -> int:
+    """A descriptor of the folder that holds its lock. Raises BlockingIOError."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, how)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 if __name__ == "__main__":

@@ -178,6 +178,24 @@ def test_a_defect_of_a_step_is_raised(job, var):
     assert list((var / "work").iterdir()) == []
 
 
+def test_the_folder_of_a_killed_job_is_removed_by_the_next(job, var):
+    left = var / "work" / "left" / "deep"
+    left.mkdir(parents=True)
+    (left / "half.txt").write_text("half")
+
+    def alongside(inputs, parameters, out):
+        assert not left.parent.exists()
+        again = job.attempt(a_recipe(version=2))
+        if len(job.calls) == 1:  # another job begins while this one works
+            assert job.run(again) == 0
+        assert out.exists()
+        return writes(inputs, parameters, out)
+
+    assert job.does(alongside).run() == 0
+    assert len(job.calls) == 2
+    assert list((var / "work").iterdir()) == []
+
+
 def test_a_step_that_wrote_nothing_commits_nothing(job, capsys):
     assert job.does(lambda *_: Outcome()).run() == 65
     assert "the step wrote no file" in capsys.readouterr().err
