@@ -8,6 +8,7 @@ protocol for every runner.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pipelines.events import Observer, Silent
 from pipelines.runners.protocol import AttemptReference, Runner
 from pipelines.runners.sizes import next_size
 from pipelines.runners.states import KINDS, Ended, Kind, Queued, Remedy, Unknown, Vanished
+from pipelines.stop import is_stopping, stopped
 from registry.artifacts.attempt import (
     Attempt,
     AttemptEnd,
@@ -71,6 +73,8 @@ class Dispatcher:
         self._run = run
         self._policy = policy or Policy()
         self._observer = observer or Silent()
+        self._following: dict[str, Attempt] = {}
+        self._lock = threading.Lock()
 
     def make(self, spec: JobSpec, step: str, size: str = "s") -> Manifest:
         """The manifest of the artifact that `spec` describes, made now if it is not there.
@@ -91,10 +95,22 @@ class Dispatcher:
             manifest = self._settle(attempt, ended, recipe)
             if manifest is not None:
                 return manifest
+            if ended.kind == Kind.STOPPED:
+                self._stop_others()
             self._consider(attempt, ended, tries, step)
+
+    def _stop_others(self) -> None:
+        """If the whole run is to stop: what waits for room in this process's queue, too."""
+        if is_stopping(self._store, self._run):
+            with self._lock:
+                others = list(self._following.values())
+            for other in others:
+                self._runner.stop(other)
 
     def _attempt(self, recipe: Recipe, spec: JobSpec, tries: _Tries, step: str) -> Attempt:
         """The attempt to follow: a live one that somebody opened, or the next number."""
+        if is_stopping(self._store, self._run):
+            raise stopped(step)
         past = attempts_of(self._store, recipe.key)
         number = past[-1].number + 1 if past else 1
         if past:
@@ -148,7 +164,13 @@ class Dispatcher:
         state = self._runner.state(attempt)
         if isinstance(state, Queued):
             self._observer.waiting(step, state.reason)
-        return _ended(self._runner.wait(attempt))
+        with self._lock:
+            self._following[attempt.write_id] = attempt
+        try:
+            return _ended(self._runner.wait(attempt))
+        finally:
+            with self._lock:
+                del self._following[attempt.write_id]
 
     def _is_foreign(self, attempt: Attempt) -> bool:
         """Whether this runner cannot see it: another machine's, or another kind of runner's."""

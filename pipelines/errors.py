@@ -21,6 +21,7 @@ _EXIT_CODES = {
     Kind.LOST: 75,
     Kind.NO_FIT: 77,
     Kind.SIGNAL: 75,
+    Kind.STOPPED: 75,
     Kind.TEMPORARY: 75,
     Kind.TIMEOUT: 75,
 }

@@ -67,9 +67,12 @@ class EvaluateChampion(ArtifactTask):
         return {"model": champion, **evaluation_days(self)}
 
     def requires(self) -> list[luigi.Task]:
-        """The days alone: they are known before the champion is."""
+        """The days alone: they are known before the champion is.
+
+        In a backfill the verdict of the date before comes first, since it may name the champion.
+        """
         days = evaluation_days(self)
-        return [*days["features"], *days["window"]]
+        return [*days["features"], *days["window"], *current().order.before(self.date)]
 
     def complete(self) -> bool:
         try:

@@ -14,6 +14,7 @@ from pipelines.publish import Publish
 from pipelines.session import current
 from pipelines.task import ArtifactTask
 from registry.artifacts.manifest import Reference
+from registry.errors import NotFound
 
 #: The pin that holds the model which scores a date, followed by the candidate it was set after.
 SCORER = "scorer"
@@ -52,8 +53,27 @@ class Predict(ArtifactTask):
     def decide(self) -> None:
         session, date = current(), self.date.isoformat()
         if session.pins.find(self.usecase, date, self.pin()) is None:
-            model = session.aliases.live(self.usecase, CHAMPION)
-            session.pins.set(self.usecase, date, self.pin(), model, session.run)
+            session.pins.set(self.usecase, date, self.pin(), self.live(), session.run)
+
+    def live(self) -> Reference:
+        """The model that is live after the verdict of this date.
+
+        In a backfill that is the verdict's own: later dates may have been decided meanwhile.
+
+        Raises:
+            NotFound: none is.
+        """
+        session = current()
+        if not session.order.dates:
+            return session.aliases.live(self.usecase, CHAMPION)
+        verdict = self.publication().verdict()
+        if verdict is None or verdict.live is None:
+            raise NotFound(
+                f"no model of {self.usecase} was live after the verdict of {self.date}",
+                "no candidate had passed the gate by then",
+                f"Promote one, then `penstock run {self.usecase} --date {self.date}`.",
+            )
+        return verdict.live
 
     def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
         pin = current().pins.find(self.usecase, self.date.isoformat(), self.pin())

@@ -14,6 +14,7 @@ import luigi
 from pipelines.errors import RunFailed
 from pipelines.plan import is_complete, walk
 from pipelines.predict import Predict
+from pipelines.runners.states import Kind
 from pipelines.runs import RunEnd, end_run, now
 from pipelines.session import Session, using
 from pipelines.task import StepTask
@@ -71,6 +72,8 @@ def _build(session: Session, roots: Sequence[StepTask]) -> Any:
 def _record(session: Session, outcome: Any, result: Result) -> None:
     failed = [str(error) for error in session.failures]
     status = "failed" if failed or not outcome.scheduling_succeeded else "succeeded"
+    if any(getattr(error, "failure", None) is Kind.STOPPED for error in session.failures):
+        status = "stopped"
     end = RunEnd(session.run, status, result.made, failed, now(), result.seconds)
     end_run(session.store, end)
 

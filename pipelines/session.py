@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from pipelines.dispatch import Dispatcher, Policy
 from pipelines.events import Observer, Silent
 from pipelines.index import Index
+from pipelines.order import DateOrder
 from pipelines.pins import Pins
 from pipelines.runners.protocol import Runner
 from pipelines.runs import new_run_id, start_run
@@ -54,8 +55,10 @@ class Session:
         aliases: Aliases | None = None,
         observer: Observer | None = None,
         asked: Mapping[str, Any] | None = None,
+        order: DateOrder | None = None,
     ) -> None:
         self.settings = settings
+        self.order = order or DateOrder()
         self.run = new_run_id()
         self.observer = observer or Silent()
         self.failures: list[PenstockError] = []

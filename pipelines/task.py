@@ -52,6 +52,11 @@ class StepTask(luigi.Task):
         """How people read this step: "train flights 2013-06-30 lightgbm"."""
         return f"{type(self).__name__.lower()} {self.usecase} {self.date}"
 
+    @property
+    def priority(self) -> int:  # type: ignore[override]  # luigi reads it, and never sets it
+        """What Luigi starts first among the steps that are ready."""
+        return current().order.priority(self.date)
+
     def sibling(self, kind: type[StepTask], **parameters: Any) -> Any:
         """A step of another kind for the same use case, date and changes."""
         own = {"usecase": self.usecase, "date": self.date, "changes": self.changes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipelines.commands.words import add_words, asked_of, root_of
+from pipelines.commands.words import add_words, asked_of, root_of, spelled
 from registry.command import Console, Subparsers, add_command, settings_of
 
 
@@ -29,10 +29,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Run what is missing, tell as it goes, and tell what stands at the end."""
     from pipelines.commands import plan as planning
+    from pipelines.commands.interrupt import run_interruptibly
     from pipelines.commands.outcome import outcome_of, tell
     from pipelines.commands.watcher import Watcher
     from pipelines.plan import plan
-    from pipelines.run import run as run_pipeline
     from pipelines.session import Session
 
     root = root_of(args)
@@ -45,11 +45,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if missing:
         console.line(f"run {session.run}: {planning.summary_line(steps)}")
         session.observer = Watcher(console, missing)
-    try:
-        result = run_pipeline(session, [root])
-    except KeyboardInterrupt:
-        console.note("Jobs that run go on; the same command finds them again.")
-        raise
+    result = run_interruptibly(session, [root], console, f"penstock run {spelled(args)}")
     outcome = outcome_of(session, root)
     ran = {"run": result.run, "made": result.made, "seconds": result.seconds}
     console.result({**ran, **outcome.document()})

@@ -10,11 +10,17 @@ from registry.errors import PenstockError
 
 
 class Watcher:
-    """A `pipelines.events.Observer` that writes to a console, from many threads."""
+    """A `pipelines.events.Observer` that writes to a console, from many threads.
 
-    def __init__(self, console: Console, total: int) -> None:
+    Args:
+        total: steps that are missing.
+        brief: leave out the lines of artifacts that were made; there may be thousands.
+    """
+
+    def __init__(self, console: Console, total: int, *, brief: bool = False) -> None:
         self._console = console
         self._total = total
+        self._brief = brief
         self._done = 0
         self._running: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -52,7 +58,9 @@ class Watcher:
             self._done += done
             if what != "again":
                 self._running.pop(step, None)
-            self._console.line(f"{what:<8} {step:<38} {how}", "red" if what == "failed" else "")
+            if what != "made" or not self._brief:
+                style = "red" if what == "failed" else ""
+                self._console.line(f"{what:<8} {step:<38} {how}", style)
             self._progress()
 
     def _progress(self) -> None:

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from registry.errors import UsageError
@@ -24,6 +24,11 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--date", required=True, type=a_date, metavar="YYYY-MM-DD", help="the logical date"
     )
+    add_changes(parser)
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`."""
     parser.add_argument(
         "--set",
         action="append",
@@ -90,3 +95,18 @@ def spelled(args: argparse.Namespace) -> str:
     """The words again, for the next command."""
     changes = "".join(f" --set {word}" for word in args.set)
     return f"{args.usecase} --date {args.date}{changes}"
+
+
+def respelled(asked: Mapping[str, Any]) -> str:
+    """The command that a run record was asked for by, to be typed again."""
+    changes = "".join(
+        f" --set {algorithm}.{name}={json.dumps(value)}"
+        for algorithm, changed in (asked.get("changes") or {}).items()
+        for name, value in changed.items()
+    )
+    usecase, date = asked.get("usecase"), str(asked.get("date"))
+    if asked.get("command") != "backfill":
+        return f"penstock run {usecase} --date {date}{changes}"
+    first, _, last = date.partition("..")
+    order = " --order newest" if asked.get("order") == "newest" else ""
+    return f"penstock backfill {usecase} --from {first} --to {last}{order}{changes}"

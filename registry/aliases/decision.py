@@ -71,6 +71,8 @@ class DecisionLog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Entries never change, and a backfill asks about each of its dates.
+        self._known: dict[str, Decision] = {}
 
     def entries(self, model: str, alias: str) -> list[Decision]:
         """Every decision about an alias, oldest first.
@@ -135,6 +137,8 @@ class DecisionLog:
 
     def _read(self, model: str, alias: str, revision: int) -> Decision:
         path = layout.decision_path(model, alias, revision)
+        if path in self._known:
+            return self._known[path]
         decision = decode_record(self._store.get(path), Decision, path, "decision")
         if (decision.model, decision.alias, decision.revision) != (model, alias, revision):
             raise BadData(
@@ -142,4 +146,5 @@ class DecisionLog:
                 f"it is revision {decision.revision} of {decision.model}@{decision.alias}",
                 "Restore the object from a backup, or move it out of that folder (keep a copy).",
             )
+        self._known[path] = decision
         return decision

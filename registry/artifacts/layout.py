@@ -7,6 +7,7 @@ attempts/<key>/<number>.json|.log|.end.json                       who tried, and
 retractions/<base key>/<epoch>.json                               who withdrew it, and why
 decisions/<model>/<alias>/<revision>.json                         what is live, and since when
 runs/<run>.json  pins/<use case>/<date>/<what>.json               what was asked; what was fixed
+stops/<run>.json                                                  who wants it to stop
 ```
 
 One listing of `manifests/<family>/<name>/` answers "what exists".
@@ -97,6 +98,11 @@ def decision_path(model: str, alias: str, revision: int) -> str:
 def run_path(run: str) -> str:
     """The record of a run."""
     return f"runs/{run}.json"
+
+
+def stop_path(run: str) -> str:
+    """The record that somebody wants a run to stop."""
+    return f"stops/{run}.json"
 
 
 def pin_path(usecase: str, date: str, what: str) -> str:

@@ -143,7 +143,7 @@ class World:
             Settings.load(self.env),
             store=self.store,
             runner=StubRunner(self.work, script, self.machine),
-            aliases=self.aliases,
+            aliases=Aliases(DecisionLog(self.store), self.aliases.heads),
             observer=Recorder(),
         )
 
