@@ -27,7 +27,7 @@ def read_file(path: Path, types: Mapping[str, pa.DataType] | None = None) -> pa.
     """
     try:
         table = _parquet(path, types) if path.suffix == ".parquet" else _csv(path, types)
-        return table.select(list(types)).cast(pa.schema(types.items())) if types else table
+        return _typed(table, types) if types else table
     except FileNotFoundError:
         raise NotFound(f"there is no file {path}", "", "Check the path in settings.py.") from None
     except MemoryError:  # Arrow's own is an ArrowException as well
@@ -53,11 +53,15 @@ def _csv(path: Path, types: Mapping[str, pa.DataType] | None) -> pa.Table:
     )
     table = pv.read_csv(path, convert_options=options)
     _need(path, table.column_names, types)
-    for name, kind in (types or {}).items():
-        if kind == AS_OF:
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, as_utc(table, name))
     return table
+
+
+def _typed(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    columns = {
+        name: as_utc(table, name) if kind == AS_OF else table[name].cast(kind)
+        for name, kind in types.items()
+    }
+    return pa.table(columns)
 
 
 def _need(path: Path, names: list[str], types: Mapping[str, pa.DataType] | None) -> None:
