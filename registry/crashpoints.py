@@ -19,6 +19,8 @@ POINTS: tuple[str, ...] = (
     "commit.after_data",
     "commit.after_verify",
     "commit.after_manifest",
+    "copy.before_manifest",
+    "copy.after_manifest",
     "dispatch.before_start",
     "dispatch.after_start",
     "dispatch.after_end",

@@ -55,14 +55,14 @@ class LocalRunner:
         self._failed: dict[str, PenstockError] = {}
 
     @classmethod
-    def of(cls, settings: Settings) -> LocalRunner:
+    def of(cls, settings: Settings, command: Command = job_command) -> LocalRunner:
         """The local runner that the settings describe."""
         machine = machine_capacity()
         capacity = Capacity(
             settings.local_cpus or machine.cpus, settings.local_memory_mb or machine.memory_mb
         )
         limits = Limits(settings.local_log_mb * 2**20, settings.local_grace)
-        return cls(settings.var, capacity, limits=limits)
+        return cls(settings.var, capacity, command=command, limits=limits)
 
     def __enter__(self) -> Self:
         return self

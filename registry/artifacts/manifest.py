@@ -39,7 +39,10 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who made it: run, attempt, writer, machine, code."""
+    """Who made it: run, attempt, writer, machine, code; versions of the libraries by name.
+
+    Manifests that were written before libraries were recorded have none.
+    """
 
     run: str
     attempt: int
@@ -51,6 +54,7 @@ class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python: str
     runner: str = ""
     allocation: str = ""
+    libraries: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,9 +6,12 @@ PENSTOCK_COMMIT, set when it was built.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib.metadata
 import os
 import platform
+import re
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ from registry.artifacts.files import digest_file
 from registry.artifacts.manifest import Producer
 from registry.errors import Refused
 
+#: What ends the name of a requirement.
+_NAME = re.compile(r"[^\w.-]")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -87,4 +92,16 @@ def producer_of(attempt: Attempt) -> Producer:
         python=platform.python_version(),
         runner=attempt.runner,
         allocation=os.environ.get("NOMAD_ALLOC_ID", ""),
+        libraries=dict(libraries()),
     )
+
+
+@functools.cache
+def libraries() -> dict[str, str]:
+    """The versions of the libraries that the project needs, as they are installed here."""
+    found = {}
+    for text in importlib.metadata.requires("penstock") or ():
+        name = _NAME.split(text, 1)[0]
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

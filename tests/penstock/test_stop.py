@@ -44,9 +44,13 @@ def test_ctrl_c_twice_stops_them(place: Place, monkeypatch) -> None:
         session.begin()
         raise KeyboardInterrupt
 
+    def stop(store, runner, run: str, **_: str) -> list[str]:
+        stopped.append(run)
+        return []
+
     stopped: list[str] = []
     monkeypatch.setattr("pipelines.run._build", build)
-    monkeypatch.setattr("pipelines.stop.stop_run", lambda s, r, run, **_: [stopped.append(run)])
+    monkeypatch.setattr("pipelines.stop.stop_run", stop)
     done = place.call("run", *WORDS)
     assert "`penstock stop 2" in done.err
     assert stopped == []
