@@ -13,10 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from penstock.artifacts import Artifact
     from penstock.loaded import Model
 
-__all__ = ["artifact", "load"]
+__all__ = ["artifact", "evaluations", "find", "load"]
 
 
 def load(
@@ -48,3 +50,29 @@ def artifact(key: str, *, store: str | None = None, environment: str | None = No
     from penstock.artifacts import open_artifact
 
     return open_artifact(key, store=store, environment=environment)
+
+
+def find(
+    family: str, name: str, *, store: str | None = None, environment: str | None = None
+) -> list[Artifact]:
+    """The artifacts of a family ("model", "features", "predictions", …) of `name`, by date.
+
+    What was retracted is left out.
+
+    Raises:
+        BadData, Corrupt: a manifest is damaged.
+    """
+    from penstock.listed import find_artifacts
+
+    return find_artifacts(family, name, store=store, environment=environment)
+
+
+def evaluations(name: str, *, store: str | None = None, environment: str | None = None) -> pa.Table:
+    """Every evaluation of a use case: date, algorithm, hyperparameters, keys, and the metrics.
+
+    Raises:
+        BadData, Corrupt: a manifest is damaged.
+    """
+    from penstock.listed import evaluations_of
+
+    return evaluations_of(name, store=store, environment=environment)
