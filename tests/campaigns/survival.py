@@ -16,9 +16,9 @@ from typing import Any
 
 from pipelines.runners.folder import JobFolder
 from pipelines.runners.shim import lock_is_held
+from registry import crashpoints
 from registry.artifacts.attempt import Attempt, attempts_of, is_record, read_attempt
 from registry.artifacts.fetch import fetch, read_manifest
-from registry.crashpoints import POINTS
 from tests.campaigns.pipeline import (
     ABOUT,
     SIZES,
@@ -28,6 +28,15 @@ from tests.campaigns.pipeline import (
     store_of,
 )
 from tests.races import PATIENCE, processes
+
+#: The points that a run passes: pipeline, shim or job.
+POINTS: tuple[str, ...] = tuple(
+    point
+    for point in crashpoints.POINTS
+    if point.startswith(
+        ("attempt.", "commit.", "dispatch.", "publish.", "runner.", "shim.", "store.")
+    )
+)
 
 #: Points that jobs and shims pass as well as, or instead of, pipelines.
 _IN_JOBS = ("commit", "shim", "store")

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.crashpoints import POINTS
-from tests.campaigns.survival import Tally, plan_of, play
+from tests.campaigns.survival import POINTS, Tally, plan_of, play
 
 pytestmark = pytest.mark.timeout(0)
 

@@ -30,14 +30,14 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.env = {"PENSTOCK_STORE": str(folder / "store"), "PENSTOCK_VAR": str(folder / "var")}
         self.folder = folder
-        self.outcomes: list[subprocess.CompletedProcess[str]] = []
 
     def luigi(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the command as its users do, with codes that tell kinds of failure apart."""
         command = [str(Path(sys.executable).with_name("luigi")), "--module", "pipelines", *words]
         codes = ["--retcode-task-failed", "30", "--retcode-scheduling-error", "35"]
         return subprocess.run(
-            [*command, "--local-scheduler", *codes],
+            # Luigi locks a command line by itself; another suite may run beside this one.
+            [*command, "--local-scheduler", "--no-lock", *codes],
             cwd=ROOT,
             env={**os.environ, **self.env, **env},
             capture_output=True,
@@ -57,64 +57,50 @@ class Place:
         return {manifest.key: manifest.content for manifest in self.manifests().values()}
 
 
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory):
-    """Everything by `luigi --workers 4`, which forks a process for each step."""
-    place = Place(tmp_path_factory.mktemp("forked"))
-    words = ("Publish", "--usecase", "flights", "--date", DATE, "--workers", "4")
-    place.outcomes = [place.luigi(*words), place.luigi(*words)]
-    return place
-
-
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    return Place(tmp_path / "place")
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.xdist_group("luigi")
-def test_luigi_with_processes_makes_everything(forked):
-    done, _ = forked.outcomes
-    assert done.returncode == 0, done.stderr
+def test_processes_and_threads_make_the_same_bytes_in_two_empty_stores(tmp_path):
+    """Models included: once by `luigi --workers 4`, which forks for each step, once by a run."""
+    forked, threaded = Place(tmp_path / "forked"), Place(tmp_path / "threaded")
+    make_by_processes(forked)
+    about: dict[str, Any] = {"usecase": "flights", "date": dt.date.fromisoformat(DATE)}
+    assert len(run(Session(Settings.load(threaded.env)), [Publish(**about)]).made) == 10
+    assert threaded.contents() == forked.contents()
+    runs = {m.producer.run for p in (threaded, forked) for m in p.manifests().values()}
+    assert len(runs) == 2
+    compare_bytes(forked, threaded)
+
+
+def make_by_processes(place):
+    """Everything is made, once; the second time nothing."""
+    words = ("Publish", "--usecase", "flights", "--date", DATE, "--workers", "4")
+    done, again = place.luigi(*words), place.luigi(*words)
+    assert done.returncode == again.returncode == 0, done.stderr
     assert "This progress looks :)" in done.stderr
-    manifests = forked.manifests()
-    assert sorted(m.family for m in manifests.values()) == sorted(
+    assert "1 complete ones were encountered" in again.stderr
+    manifests = place.manifests().values()
+    assert sorted(m.family for m in manifests) == sorted(
         ["source", "features"] * 3 + ["model", "evaluation"] * 2
     )
-    assert {m.producer.runner for m in manifests.values()} == {"local"}
-    assert len({m.producer.run for m in manifests.values()}) == 1
-    (decision,) = open_aliases(Settings.load(forked.env), forked.store).log.entries(
-        "flights", "champion"
-    )
-    assert decision.candidate.key in forked.contents()
+    assert {m.producer.runner for m in manifests} == {"local"}
+    assert len({m.producer.run for m in manifests}) == 1
+    assert len(list(place.store.list("attempts/"))) == 3 * 10  # record, log and end of each
+    aliases = open_aliases(Settings.load(place.env), place.store)
+    (decision,) = aliases.log.entries("flights", "champion")
+    assert decision.candidate.key in place.contents()
+    assert list((place.folder / "var" / "work").iterdir()) == []
 
 
-@pytest.mark.xdist_group("luigi")
-def test_luigi_again_does_nothing(forked):
-    _, again = forked.outcomes
-    assert again.returncode == 0
-    assert "1 complete ones were encountered" in again.stderr
-    assert len(list(forked.store.list("attempts/"))) == 3 * 10  # record, log and end of each
-
-
-@pytest.mark.xdist_group("luigi")
-def test_no_work_folder_is_left(forked):
-    assert list((forked.folder / "var" / "work").iterdir()) == []
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.xdist_group("luigi")
-def test_two_empty_stores_end_with_the_same_bytes(forked, place):
-    """Models included; the second by threads of this process."""
-    about: dict[str, Any] = {"usecase": "flights", "date": dt.date.fromisoformat(DATE)}
-    assert len(run(Session(Settings.load(place.env)), [Publish(**about)]).made) == 10
-    assert place.contents() == forked.contents()
-    runs = {m.producer.run for p in (place, forked) for m in p.manifests().values()}
-    assert len(runs) == 2
-    store, other = place.store, forked.store
-    for path, manifest in place.manifests().items():
-        mine = fetch(store, manifest.reference(path), place.folder / "cache")
-        theirs = fetch(other, read_manifest(other, path).reference(path), forked.folder / "cache")
+def compare_bytes(one, other):
+    """Every file of every artifact."""
+    others = other.manifests()
+    for path, manifest in one.manifests().items():
+        mine = fetch(one.store, manifest.reference(path), one.folder / "cache")
+        theirs = fetch(other.store, others[path].reference(path), other.folder / "cache")
         for file in manifest.files:
             assert (mine / file.path).read_bytes() == (theirs / file.path).read_bytes()
 
