@@ -14,6 +14,11 @@ import signal
 POINTS: tuple[str, ...] = (
     "attempt.before_create",
     "attempt.after_create",
+    "collect.after_plan",
+    "collect.before_manifest",
+    "collect.after_manifest",
+    "collect.between_files",
+    "collect.before_done",
     "commit.before_data",
     "commit.between_files",
     "commit.after_data",

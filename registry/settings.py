@@ -51,6 +51,16 @@ def _flag(text: str) -> bool:
     return words[text.lower()]
 
 
+def _retention(text: str) -> dict[str, float]:
+    found = {}
+    for part in text.split(","):
+        family, equals, days = part.strip().partition("=")
+        if not equals or not family:
+            raise ValueError("must be FAMILY=DAYS, joined by commas")
+        found[family] = _non_negative(days)
+    return found
+
+
 def _level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("must be one of debug, info, warning, error")
@@ -100,11 +110,21 @@ TABLE: tuple[Setting, ...] = (
     _row("workers", _positive_int, 64, "steps of a pipeline that may wait on jobs at once"),
     _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
     _row("retries", _positive_int, 3, "attempts for one step within a run"),
+    # what work costs, in any one currency
+    _row("price_cpu_hour", _non_negative, 0.0, "price of a processor for an hour, for `cost`"),
+    _row("price_gib_hour", _non_negative, 0.0, "price of a GiB of memory for an hour, for `cost`"),
     # the local runner
     _row("local_cpus", _positive_int, None, "processors for all jobs; default: the machine's"),
     _row("local_memory_mb", _positive_int, None, "MiB for all jobs; default: the machine's"),
     _row("local_log_mb", _positive_int, 64, "MiB that the log of one job may have"),
     _row("local_grace", _non_negative, 5.0, "seconds a job has to end when stopped"),
+    # collection
+    _row("gc_delay", _non_negative, 86400.0, "seconds from the plan of a collection to deleting"),
+    _row("gc_keep_days", _non_negative, 30.0, "days for which artifacts, pins, decisions hold"),
+    _row("gc_keep", _retention, None, "days for families of their own: predictions=365,source=90"),
+    _row(
+        "gc_revisions", _positive_int, 5, "newest revisions of each alias that hold what they name"
+    ),
     # serving
     _row("serving_host", str, "127.0.0.1", "address that the endpoint is bound to"),
     _row("serving_port", _port, 8080, "port of the endpoint; 0 takes any free one"),

@@ -89,6 +89,9 @@ class FaultyStore:
     def list(self, prefix: str) -> Iterator[str]:
         return self.store.list(prefix)
 
+    def delete(self, key: str) -> None:
+        self.store.delete(key)
+
     def local_path(self, key: str) -> Path | None:
         return self.store.local_path(key)
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from registry.artifacts import layout
+from registry.artifacts.collection import refuse_collected
 from registry.artifacts.manifest import Reference
 from registry.artifacts.records import decode_record, encode_record
 from registry.artifacts.store.once import create_once
@@ -103,12 +104,17 @@ class DecisionLog:
 
         When another writer is first, `decide` is called again with the longer log. The revision
         of the new entry is set here: one more than the newest entry and than `above`.
+
+        Raises:
+            Refused: what would go live was collected, or is about to be.
         """
         while True:
             entries = self.entries(model, alias)
             draft = decide(entries)
             if draft is None:
                 return None
+            if draft.live is not None and draft.live != (entries[-1].live if entries else None):
+                refuse_collected(self._store, draft.live)
             newest = entries[-1].revision if entries else 0
             decision = msgspec.structs.replace(draft, revision=max(newest, above) + 1)
             path = layout.decision_path(model, alias, decision.revision)

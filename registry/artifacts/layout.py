@@ -8,6 +8,7 @@ retractions/<base key>/<epoch>.json                               who withdrew i
 decisions/<model>/<alias>/<revision>.json                         what is live, and since when
 runs/<run>.json  pins/<use case>/<date>/<what>.json               what was asked; what was fixed
 stops/<run>.json                                                  who wants it to stop
+collections/<name>.json|.fate.json|.done.json                     what is to be deleted, and was
 ```
 
 One listing of `manifests/<family>/<name>/` answers "what exists".
@@ -103,6 +104,11 @@ def run_path(run: str) -> str:
 def stop_path(run: str) -> str:
     """The record that somebody wants a run to stop."""
     return f"stops/{run}.json"
+
+
+def collection_path(name: str, what: str = "") -> str:
+    """What a collection is to delete; with `what`, its "fate" or that it is "done"."""
+    return f"collections/{name}.{what}.json" if what else f"collections/{name}.json"
 
 
 def pin_path(usecase: str, date: str, what: str) -> str:

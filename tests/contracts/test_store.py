@@ -63,6 +63,22 @@ def test_an_object_is_never_overwritten(store: Store, tmp_path: Path):
     assert store.get("key") == b"one"
 
 
+def test_a_deleted_object_is_gone_and_its_key_is_free(store: Store):
+    for key in ("a/b", "a/c"):
+        store.create(key, b"one")
+    store.delete("a/b")
+    store.delete("a/b")
+    store.delete("a/never/was")
+    store.delete("a/c/below")
+    with pytest.raises(NotFound):
+        store.get("a/b")
+    assert list(store.list("")) == ["a/c"]
+    store.create("a/b", b"two")
+    assert store.get("a/b") == b"two"
+    with pytest.raises(UsageError):
+        store.delete("../a/b")
+
+
 def test_a_file_becomes_an_object(store: Store, tmp_path: Path):
     file = tmp_path / "file"
     file.write_bytes(os.urandom(3 << 20))

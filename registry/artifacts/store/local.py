@@ -19,7 +19,8 @@ from registry.artifacts.store.protocol import AlreadyExists, Store, check_object
 from registry.crashpoints import crashpoint
 from registry.errors import NotFound, StoreError, StoreUnwritable
 
-_TEMPORARY = ".incoming"
+#: Where objects are written before they get their names, below the root that was opened.
+TEMPORARY = ".incoming"
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,7 +29,7 @@ class LocalStore:
 
     def __init__(self, root: Path, temporary: Path | None = None) -> None:
         self._root = root
-        self._temporary = temporary or root / _TEMPORARY
+        self._temporary = temporary or root / TEMPORARY
 
     @property
     def url(self) -> str:
@@ -59,6 +60,15 @@ class LocalStore:
         with _reading(prefix or self.url):
             found = sorted(_walk(self._root, check_prefix(prefix)))
         yield from found
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _writing(self._root, key):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            _sync_folder(path.parent)
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -100,7 +110,7 @@ def _already_exists(target: Path, key: str) -> AlreadyExists:
 
 def _walk(root: Path, below: str) -> Iterator[str]:
     for folder, folders, names in os.walk(root / below, onerror=_unless_absent):
-        folders[:] = [name for name in folders if name != _TEMPORARY]
+        folders[:] = [name for name in folders if name != TEMPORARY]
         relative = os.path.relpath(folder, root)
         for name in names:
             yield name if relative == "." else f"{relative}/{name}"

@@ -70,5 +70,9 @@ class MemoryStore:
             found = [key for key in self._objects if key.startswith(full)]
         yield from sorted(key[len(self._prefix) :] for key in found)
 
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._objects.pop(self._prefix + check_object_key(key), None)
+
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002 (the protocol's signature)
         return None

@@ -100,6 +100,13 @@ class ObjectStore:
             ]
         yield from sorted(path[len(self._prefix) :] for path in found)
 
+    def delete(self, key: str) -> None:
+        try:
+            with _talking("write", key, self.url):
+                obstore.delete(self._client, self._full(key))
+        except NotFound:
+            return
+
     def local_path(self, key: str) -> Path | None:  # noqa: ARG002 (the protocol's signature)
         return None
 

@@ -55,6 +55,12 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """The keys that start with `prefix` (a whole folder: it ends in `/`), sorted."""
 
+    def delete(self, key: str) -> None:
+        """Remove the object for good; nothing happens where there is none.
+
+        For `registry.artifacts.collect` alone: nobody else deletes.
+        """
+
     def local_path(self, key: str) -> Path | None:
         """Where the object lies as a file of this machine, if the store keeps files."""
 
