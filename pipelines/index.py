@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 
 from registry.artifacts import layout
-from registry.artifacts.fetch import read_manifest
+from registry.artifacts.fetch import read_ancestor, read_manifest
 from registry.artifacts.key import Recipe
 from registry.artifacts.manifest import Manifest, Reference
 from registry.artifacts.retract import is_retracted, read_epochs, spec_of
@@ -94,7 +94,8 @@ class Index:
     def _made_from(self, path: str) -> tuple[Recipe, list[Reference]]:
         """The recipe and inputs of an artifact; those of a damaged manifest from an attempt."""
         try:
-            manifest = self.manifest(path)
+            manifest = self._manifests.get(path) or read_ancestor(self._store, path)
+            self._manifests[path] = manifest
         except (BadData, NotFound):
             spec = spec_of(self._store, path)
             return spec.recipe.recipe(), spec.inputs()

@@ -96,7 +96,7 @@ def _check_name(about: tuple[str, str], manifest: Manifest) -> None:
 
 def check_standing(registry: Registry, manifest: Manifest) -> None:
     """Raise Refused if the artifact, or anything that it was made from, was retracted."""
-    from registry.artifacts.fetch import read_manifest
+    from registry.artifacts.fetch import read_ancestor
     from registry.artifacts.retract import is_retracted, read_epochs
     from registry.errors import Refused
 
@@ -114,4 +114,4 @@ def check_standing(registry: Registry, manifest: Manifest) -> None:
             )
         fresh = {reference.path for reference in each.references} - seen
         seen |= fresh
-        stack += [read_manifest(registry.store, path) for path in fresh]
+        stack += [read_ancestor(registry.store, path) for path in fresh]

@@ -19,6 +19,20 @@ def read_manifest(store: Store, path: str, key: str | None = None) -> Manifest:
     return decode(store.get(path), path, key)
 
 
+def read_ancestor(store: Store, path: str) -> Manifest:
+    """The verified manifest at `path`, or the copy that a release left of it here.
+
+    A release brings the manifests of what a model was made from, for lineage, without their files.
+
+    Raises:
+        NotFound, BadData, Corrupt.
+    """
+    try:
+        return read_manifest(store, path)
+    except NotFound:
+        return read_manifest(store, layout.lineage_path(path))
+
+
 def find_manifest(store: Store, recipe: Recipe) -> Manifest | None:
     """The verified manifest of `recipe`, or None if the artifact is not there."""
     path = layout.manifest_path(recipe)

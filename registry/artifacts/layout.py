@@ -8,6 +8,7 @@ retractions/<base key>/<epoch>.json                               who withdrew i
 decisions/<model>/<alias>/<revision>.json                         what is live, and since when
 runs/<run>.json  pins/<use case>/<date>/<what>.json               what was asked; what was fixed
 stops/<run>.json                                                  who wants it to stop
+lineage/manifests/…                                               what released models are made of
 collections/<name>.json|.fate.json|.done.json                     what is to be deleted, and was
 ```
 
@@ -64,6 +65,11 @@ def manifest_path(recipe: Recipe) -> str:
 def data_prefix(recipe: Recipe, writer: str) -> str:
     """The folder for the files that one writer of `recipe` produces; nobody else writes there."""
     return f"data/{stem(recipe)}/{writer}/"
+
+
+def lineage_path(path: str) -> str:
+    """Where a release keeps the manifest at `path` of what stays in the other environment."""
+    return f"lineage/{path}"
 
 
 def manifests_prefix(family: str, name: str) -> str:
