@@ -20,6 +20,7 @@ _EXIT_CODES = {
     Kind.BAD_DATA: 65,
     Kind.LOST: 75,
     Kind.NO_FIT: 77,
+    Kind.OOM: 71,
     Kind.SIGNAL: 75,
     Kind.STOPPED: 75,
     Kind.TEMPORARY: 75,

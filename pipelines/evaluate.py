@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import luigi
 
-from pipelines.errors import Undecided
+from pipelines.errors import JobFailed, Undecided
 from pipelines.features import Features, days_before
+from pipelines.pins import Pin
+from pipelines.runners.states import Kind
 from pipelines.session import current
 from pipelines.task import ArtifactTask
 from pipelines.train import Train
@@ -55,7 +57,7 @@ class EvaluateChampion(ArtifactTask):
 
     def champion(self) -> Reference | None:
         """The pinned champion; None when there was none. Raises Undecided before the pin."""
-        pin = current().pins.find(self.usecase, self.date.isoformat(), CHAMPION)
+        pin = self._pinned(CHAMPION)
         if pin is None:
             raise Undecided("the champion that is live when the run starts")
         return pin.reference
@@ -74,17 +76,44 @@ class EvaluateChampion(ArtifactTask):
         days = evaluation_days(self)
         return [*days["features"], *days["window"], *current().order.before(self.date)]
 
+    def is_incomparable(self) -> bool:
+        """Whether the champion could not be evaluated on these days.
+
+        It has other inputs than the features of today, say, or was imported. The verdict on the
+        candidate must not hang on it for ever.
+        """
+        return self._pinned(self._incomparable()) is not None
+
     def complete(self) -> bool:
         try:
-            return self.champion() is None or super().complete()
+            if self.champion() is None or super().complete():
+                return True
+            return self.is_incomparable()
         except Undecided:
             return False
 
     def run(self) -> None:
-        current().begin()
+        session = current()
+        session.begin()
         self.decide()
-        if self.champion() is not None:
+        champion = self.champion()
+        if champion is None:
+            return
+        try:
             super().run()
+        except JobFailed as failure:
+            if failure.failure is not Kind.BAD_DATA:
+                raise
+            date, what = self.date.isoformat(), self._incomparable()
+            session.pins.set(self.usecase, date, what, champion, session.run)
+            session.observer.decided(self.label, f"not comparable: {failure.why}")
+
+    def _incomparable(self) -> str:
+        """A pin for each recipe: other days, or a mended one, are a new chance to compare."""
+        return f"incomparable-{self.recipe.key[:16]}"
+
+    def _pinned(self, what: str) -> Pin | None:
+        return current().pins.find(self.usecase, self.date.isoformat(), what)
 
 
 def evaluation_days(task: ArtifactTask) -> dict[str, Sequence[ArtifactTask]]:

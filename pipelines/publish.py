@@ -61,7 +61,10 @@ class Publish(StepTask):
         session = current()
         session.begin()
         best = self.best()
-        reasons = refusals(self.settings.gate, _metrics(best), self._champion_metrics())
+        reasons = [
+            *refusals(self.settings.gate, _metrics(best), self._champion_metrics()),
+            *self._obstacles(),
+        ]
         decision = session.aliases.settle(
             (self.usecase, CHAMPION),
             best.candidate().reference(),
@@ -75,7 +78,16 @@ class Publish(StepTask):
 
     def _champion_metrics(self) -> Mapping[str, float] | None:
         incumbent = self.incumbent()
-        return None if incumbent.champion() is None else _metrics(incumbent)
+        if incumbent.champion() is None or incumbent.is_incomparable():
+            return None
+        return _metrics(incumbent)
+
+    def _obstacles(self) -> list[str]:
+        """Why no comparison was possible, so that a person has to decide."""
+        incumbent = self.incumbent()
+        if incumbent.champion() is None or not incumbent.is_incomparable():
+            return []
+        return ["the champion could not be evaluated on this day, so nothing was compared"]
 
 
 def _metrics(task: Evaluate | EvaluateChampion) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipelines.errors import RunFailed
 from pipelines.gate import refusals
 from pipelines.run import root_task, run
+from pipelines.runners.machine import AT_ONCE, Script
 from registry.usecase import Gate
 from tests.pipelines.small import (
     DAY,
@@ -119,6 +120,26 @@ def test_a_candidate_worse_than_the_champion_is_rejected_once(world):
     assert len(entries(world)) == 2
     predictions = world.one("predictions", NEXT)
     assert predictions.inputs["model"] == live.key
+
+
+def test_a_champion_that_cannot_be_evaluated_leaves_the_verdict_to_a_person(world):
+    world.run()
+    live = world.aliases.live(*CHAMPION)
+
+    def other_inputs(attempt):
+        model = attempt.spec.references.get("model")
+        evaluates_it = attempt.kind == "evaluate" and model == live
+        return Script(exit_code=65) if evaluates_it else AT_ONCE
+
+    result = world.run(NEXT, script=other_inputs)
+    assert result.made
+    rejected = entries(world)[-1]
+    assert (rejected.action, rejected.live) == ("reject", live)
+    assert rejected.reasons == [
+        "the champion could not be evaluated on this day, so nothing was compared"
+    ]
+    assert world.run(NEXT, script=other_inputs).run is None, "decided once, and never stuck"
+    assert world.aliases.promote(CHAMPION, rejected.candidate, who="me", why="seen").revision == 3
 
 
 def test_a_looser_gate_does_not_reopen_a_verdict(world, usecase):

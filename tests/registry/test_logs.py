@@ -54,11 +54,11 @@ def test_a_logger_made_before_follows_the_configuration(stream: io.StringIO):
 
 def test_libraries_that_log_the_standard_way_come_out_alike(stream: io.StringIO):
     configure("info", stream)
-    logging.getLogger("luigi-interface").info("task %s", "done")
-    logging.getLogger("luigi-interface").debug("hidden")
+    logging.getLogger("some.library").info("task %s", "done")
+    logging.getLogger("some.library").debug("hidden")
     (line,) = lines(stream)
     assert (line["message"], line["log.level"]) == ("task done", "info")
-    assert line["log.logger"] == "luigi-interface"
+    assert line["log.logger"] == "some.library"
 
 
 def test_an_exception_stays_on_its_line(stream: io.StringIO):
