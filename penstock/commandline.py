@@ -26,8 +26,8 @@ _START = """start with:
   penstock run flights --date 2013-02-10       do it
   penstock models                              what is live
 
-Exit codes: 0 done, 64 usage, 65 bad data, 66 not found, 70 defect, 73 store unwritable,
-74 store or file error, 75 try again, 77 refused, 78 setting, 130 interrupted."""
+Exit codes: 0 done, 64 usage, 65 bad data, 66 not found, 70 defect, 71 job out of memory,
+73 store unwritable, 74 store or file error, 75 try again, 77 refused, 78 setting, 130 interrupted."""
 
 
 @dataclass(frozen=True)

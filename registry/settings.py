@@ -107,7 +107,8 @@ TABLE: tuple[Setting, ...] = (
     _row("log_level", _level, "warning", "debug, info, warning or error"),
     _row("who", checked_identity, None, "who acts, in decisions and runs; default: user@host"),
     # the pipeline
-    _row("workers", _positive_int, 64, "steps of a pipeline that may wait on jobs at once"),
+    # Deadlines count from the record of an attempt, so a small machine's queue is kept short.
+    _row("workers", _positive_int, 16, "steps of a pipeline that may wait on jobs at once"),
     _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
     _row("retries", _positive_int, 3, "attempts for one step within a run"),
     # what work costs, in any one currency
