@@ -61,7 +61,7 @@ def _of_settings(file: File, source: str) -> dict[str, str]:
         "source": source,
         "first": _numbers(file.first),
         "last": _numbers(file.last),
-        "lookback": str(min(7, max(1, file.days // 6))),
+        "lookback": str(min(7, max(2, file.days // 6))),
         "window": str(min(28, max(2, file.days // 2))),
         "test_window": "5",
         "least": str(file.per_day[0] // 2),

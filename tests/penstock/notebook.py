@@ -50,4 +50,5 @@ if __name__ == "__main__":
     import pandas as pd
 
     pd.set_option("display.width", 110)
+    pd.set_option("display.max_columns", 8)
     write(Path(sys.argv[1]), execute(Path(sys.argv[1])))
