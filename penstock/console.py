@@ -36,6 +36,7 @@ class StandardConsole:
         self._env = os.environ if env is None else env
         self._drawn = 0.0
         self._drawing = False
+        self._frame = 0
 
     def line(self, text: str = "", style: str = "") -> None:
         """Write one line to stdout, unless the output is JSON."""
@@ -73,6 +74,23 @@ class StandardConsole:
         self._err.write(f"\r\x1b[K{printable(f'{label}: {share}')[:width]}")
         self._err.flush()
         self._drawn, self._drawing = now, True
+
+    @property
+    def live(self) -> bool:
+        """Whether stdout is a terminal that a person looks at."""
+        return not self.json and self._is_terminal(self._out)
+
+    def frame(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Draw lines over those of the last frame, cut to what the terminal can show."""
+        if not self.live:
+            return
+        columns, rows = shutil.get_terminal_size()
+        shown = lines[: rows - 1]
+        drawn = [self._styled(self._out, printable(t)[: columns - 1], s) for t, s in shown]
+        back = f"\x1b[{self._frame}F" if self._frame else ""
+        self._out.write(back + "\x1b[J" + "".join(f"{line}\n" for line in drawn))
+        self._out.flush()
+        self._frame = len(shown)
 
     def next(self, command: str, purpose: str) -> None:
         """Name the next useful command."""

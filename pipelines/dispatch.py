@@ -128,6 +128,7 @@ class Dispatcher:
             host=self._runner.host,
             run=self._run,
             timeout=self._policy.timeout,
+            step=step,
         )
         tries.made += 1
         self._observer.started(step, attempt.number, attempt.size)

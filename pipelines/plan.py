@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from pipelines.errors import Undecided
 from pipelines.index import Index
 from pipelines.reasons import reason
+from pipelines.runs import Action, PlannedStep
 from pipelines.session import Session, using
 from pipelines.task import ArtifactTask, StepTask
+from registry.artifacts.layout import manifest_path
 
-#: reuse: the artifact is there. run: a job will make it. decide: a verdict or pin is due first.
-Action = Literal["reuse", "run", "decide"]
-
-
-class PlannedStep(msgspec.Struct, frozen=True):
-    """One step: what happens to it and why.
-
-    `key` is None where only the run will tell. `seconds` is the median of what earlier jobs of
-    the same kind took, None where there were none.
-    """
-
-    step: str
-    action: Action
-    why: str
-    key: str | None
-    size: str | None = None
-    seconds: float | None = None
+__all__ = ["Action", "PlannedStep", "is_complete", "plan", "walk"]
 
 
 def plan(session: Session, roots: Sequence[StepTask]) -> list[PlannedStep]:
     """What running `roots` would do, requirements first; reads only.
 
+    The session keeps it, for the record of a run that follows.
+
     Raises:
         UsageError: a parameter is off; names it.
     """
     with using(session):
-        return [_planned(session.index, task) for task in walk(roots)]
+        session.planned = [_planned(session.index, task) for task in walk(roots)]
+    return session.planned
 
 
 def walk(roots: Sequence[StepTask]) -> Iterator[StepTask]:
@@ -72,10 +59,11 @@ def _planned(index: Index, task: StepTask) -> PlannedStep:
         if complete:
             return PlannedStep(task.label, "reuse", "nothing to do", None)
         return PlannedStep(task.label, "decide", f"decided by {undecided.decider}", None, task.size)
+    path = manifest_path(recipe)
     if complete:
-        return PlannedStep(task.label, "reuse", "committed before", recipe.key)
-    seconds = _usual_seconds(index, task)
-    return PlannedStep(task.label, "run", reason(index, recipe), recipe.key, task.size, seconds)
+        return PlannedStep(task.label, "reuse", "committed before", recipe.key, path=path)
+    why, seconds = reason(index, recipe), _usual_seconds(index, task)
+    return PlannedStep(task.label, "run", why, recipe.key, task.size, seconds, path)
 
 
 def is_complete(task: StepTask) -> bool:

@@ -28,18 +28,25 @@ def _siblings(index: Index, recipe: Recipe) -> list[Recipe]:
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """What changed from `old` to `new`, a phrase for each, the most telling first."""
+    inputs = [f"input {role} changed" for role in changed_inputs(old, new)]
+    return [*own_differences(old, new), *inputs]
+
+
+def own_differences(old: Recipe, new: Recipe) -> list[str]:
+    """What changed in the step itself: its version, its parameters, its external sources."""
     before, after = old.spelled(), new.spelled()
     changed = []
     if before["version"] != after["version"]:
         changed.append(f"version {before['version']} → {after['version']}")
     changed += _changed("", before["parameters"], after["parameters"])
     changed += _changed("source ", before["externals"], after["externals"])
-    changed += [
-        f"input {role} changed"
-        for role in sorted({*before["inputs"], *after["inputs"]})
-        if before["inputs"].get(role) != after["inputs"].get(role)
-    ]
     return changed
+
+
+def changed_inputs(old: Recipe, new: Recipe) -> list[str]:
+    """The roles whose inputs differ."""
+    roles = sorted({*old.inputs, *new.inputs})
+    return [role for role in roles if old.inputs.get(role) != new.inputs.get(role)]
 
 
 def _changed(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -1,23 +1,70 @@
-"""Run records: who asked for what, with which code, and how it ended."""
+"""Run records: who asked for what, with which code and plan, and how it ended."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
+import platform
 import secrets
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import msgspec
 
+from pipelines.runners.shim import birth
 from registry.artifacts import layout
+from registry.artifacts.catalog import read_many
 from registry.artifacts.provenance import Code
 from registry.artifacts.records import decode_record, encode_record
 from registry.artifacts.store.once import create_once
 from registry.artifacts.store.protocol import Store
 from registry.errors import NotFound
 
+#: reuse: the artifact is there. run: a job will make it. decide: a verdict or pin is due first.
+Action = Literal["reuse", "run", "decide"]
+#: running: its process is on this machine. interrupted: it is not, and recorded no end.
+#: unfinished: another machine's, without an end.
+RunState = Literal["succeeded", "failed", "stopped", "running", "interrupted", "unfinished"]
+_END = ".end.json"
+
+
+class PlannedStep(msgspec.Struct, frozen=True):
+    """One step: what happens to it and why.
+
+    `key` is None where only the run will tell, and so is `path`, where the manifest is or will
+    be. `seconds` is the median of what earlier jobs of
+    the same kind took, None where there were none.
+    """
+
+    step: str
+    action: Action
+    why: str
+    key: str | None
+    size: str | None = None
+    seconds: float | None = None
+    path: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The process of a run: machine, process id, and its start in clock ticks since boot."""
+
+    host: str
+    pid: int
+    birth: int | None
+
+    @property
+    def lives(self) -> bool | None:
+        """Whether it is there; None where this machine cannot tell."""
+        if self.host != platform.node() or self.birth is None:
+            return None
+        return birth(self.pid) == self.birth
+
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The start of a run: `asked` holds the command's words (use case, date, changes)."""
+    """The start of a run: `asked` holds the command's words (use case, date, changes).
+
+    `planned` is what the plan said before it; empty for runs that nobody planned.
+    """
 
     run: str
     who: str
@@ -26,10 +73,12 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dirty: bool
     lock: str
     started: str
+    planned: list[PlannedStep] = []
+    process: Process | None = None
 
 
 class RunEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The end of a run: "succeeded" or "failed", keys committed, messages of failed steps."""
+    """The end of a run: "succeeded", "failed" or "stopped", keys committed, messages of failures."""
 
     run: str
     status: str
@@ -39,6 +88,9 @@ class RunEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
 
 
+Recorded = tuple[Run, RunEnd | None]
+
+
 def new_run_id() -> str:
     """A name for a run that sorts by time: 20130630T021500-3f9a1c."""
     now = dt.datetime.now(dt.UTC)
@@ -46,13 +98,26 @@ def new_run_id() -> str:
 
 
 def now() -> str:
-    """The present time as ISO 8601 in UTC."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    """The present time as ISO 8601 in UTC, to the millisecond."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
 
 
-def start_run(store: Store, run: str, who: str, asked: dict[str, Any], code: Code) -> Run:
-    """Record that a run starts."""
-    record = Run(run, who, asked, code.commit, code.dirty, code.lock, now())
+def unix(when: str) -> float:
+    """An ISO time as Unix seconds."""
+    return dt.datetime.fromisoformat(when).timestamp()
+
+
+def start_run(
+    store: Store,
+    run: str,
+    who: str,
+    asked: dict[str, Any],
+    code: Code,
+    planned: Sequence[PlannedStep] = (),
+) -> Run:
+    """Record that a run starts, in this process."""
+    process = Process(platform.node(), os.getpid(), birth(os.getpid()))
+    record = Run(run, who, asked, code.commit, code.dirty, code.lock, now(), list(planned), process)
     create_once(store, layout.run_path(run), encode_record(record))
     return record
 
@@ -62,21 +127,63 @@ def end_run(store: Store, end: RunEnd) -> None:
     create_once(store, layout.run_path(f"{end.run}.end"), encode_record(end))
 
 
-def list_runs(store: Store, limit: int = 20) -> list[tuple[Run, RunEnd | None]]:
-    """The newest runs first, each with its end if it has one."""
-    paths = [path for path in store.list("runs/") if not path.endswith(".end.json")]
-    return [_with_end(store, path) for path in sorted(paths, reverse=True)[:limit]]
+def list_runs(
+    store: Store, limit: int = 20, wanted: Callable[[Run, RunEnd | None], bool] | None = None
+) -> list[Recorded]:
+    """The newest runs first, each with its end if it has one; of those that are `wanted`."""
+    found: list[Recorded] = []
+    for recorded in _newest_first(store, limit):
+        if wanted is None or wanted(*recorded):
+            found.append(recorded)
+        if len(found) == limit:
+            break
+    return found
 
 
-def read_run(store: Store, run: str) -> tuple[Run, RunEnd | None]:
+def _newest_first(store: Store, batch: int) -> Iterator[Recorded]:
+    listed = set(store.list("runs/"))
+    starts = sorted(p for p in listed if p.endswith(".json") and not p.endswith(_END))[::-1]
+    for first in range(0, len(starts), batch):
+        part = starts[first : first + batch]
+        ends = [end for path in part if (end := path.removesuffix(".json") + _END) in listed]
+        data = dict(read_many(store, [*part, *ends]))
+        for path in part:
+            if path in data:
+                yield _decoded(path, data[path], data.get(path.removesuffix(".json") + _END))
+
+
+def read_run(store: Store, run: str) -> Recorded:
     """One run. Raises NotFound."""
-    return _with_end(store, layout.run_path(run))
-
-
-def _with_end(store: Store, path: str) -> tuple[Run, RunEnd | None]:
-    run = decode_record(store.get(path), Run, path, "run record")
-    end_path = layout.run_path(f"{run.run}.end")
+    path = layout.run_path(run)
     try:
-        return run, decode_record(store.get(end_path), RunEnd, end_path, "end of a run")
+        end = store.get(layout.run_path(f"{run}.end"))
     except NotFound:
+        end = None
+    return _decoded(path, store.get(path), end)
+
+
+def _decoded(path: str, start: bytes, end: bytes | None) -> Recorded:
+    run = decode_record(start, Run, path, "run record")
+    if end is None:
         return run, None
+    return run, decode_record(end, RunEnd, layout.run_path(f"{run.run}.end"), "end of a run")
+
+
+def state_of(run: Run, end: RunEnd | None) -> RunState:
+    """How a run stands, as far as this machine can tell."""
+    if end is not None:
+        known: dict[str, RunState] = {"succeeded": "succeeded", "stopped": "stopped"}
+        return known.get(end.status, "failed")
+    lives = run.process.lives if run.process else None
+    return "unfinished" if lives is None else "running" if lives else "interrupted"
+
+
+def asked_words(run: Run) -> str:
+    """What a run was asked for, as it would be typed: "flights 2013-02-10 lightgbm.leaves=15"."""
+    words = [str(run.asked.get(name, "")) for name in ("usecase", "date")]
+    changes = [
+        f"{algorithm}.{name}={value}"
+        for algorithm, changed in (run.asked.get("changes") or {}).items()
+        for name, value in changed.items()
+    ]
+    return " ".join(word for word in [*words, *changes] if word)

@@ -19,7 +19,7 @@ from pipelines.index import Index
 from pipelines.order import DateOrder
 from pipelines.pins import Pins
 from pipelines.runners.protocol import Runner
-from pipelines.runs import new_run_id, start_run
+from pipelines.runs import PlannedStep, new_run_id, start_run
 from registry.aliases import Aliases, open_aliases
 from registry.artifacts.key import Recipe
 from registry.artifacts.provenance import refuse_dirty_production, running_code
@@ -64,6 +64,7 @@ class Session:
         self.failures: list[PenstockError] = []
         self.made: list[str] = []
         self.done: list[str] = []
+        self.planned: list[PlannedStep] = []
         self._store = store
         self._runner = runner
         self._aliases = aliases
@@ -118,7 +119,8 @@ class Session:
             if not self._started:
                 code = running_code()
                 refuse_dirty_production(self.settings.environment, code)
-                start_run(self.store, self.run, who_am_i(self.settings), self._asked, code)
+                who = who_am_i(self.settings)
+                start_run(self.store, self.run, who, self._asked, code, self.planned)
                 self._started = True
         return self.run
 
@@ -133,6 +135,10 @@ class Session:
         if known is None:
             known = self._recipes[task.task_id] = self.index.current(task.describe())
         return known
+
+    def keys(self) -> list[str]:
+        """The recipe keys that this session has come to."""
+        return [recipe.key for recipe in list(self._recipes.values())]
 
     def forget(self) -> None:
         """Look again at what exists and what is pinned, at the next question."""

@@ -38,6 +38,14 @@ class Console(Protocol):
     def progress(self, label: str, done: int, total: int) -> None:
         """Show how far it is, on a terminal only."""
 
+    @property
+    def live(self) -> bool:
+        """Whether stdout is a terminal, where `frame` can draw over what it drew before."""
+        ...
+
+    def frame(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Show lines (text, style) in place of those of the last frame; only if `live`."""
+
     def next(self, command: str, purpose: str) -> None:
         """End by naming the next useful command, and what it is for."""
 

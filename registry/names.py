@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from registry.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from registry.artifacts.catalog import Catalog
     from registry.artifacts.manifest import Manifest, Reference
     from registry.artifacts.store.protocol import Store
     from registry.settings import Settings
@@ -32,7 +33,7 @@ def parse_key(text: str) -> str:
         raise UsageError(
             f"{text!r} is not a key",
             f"a key is {SHORT} to 64 of the digits 0-9 and a-f",
-            "`penstock status` and `penstock models` show keys.",
+            "`penstock status RUN` and `penstock models` show keys.",
         )
     return text
 
@@ -89,5 +90,22 @@ def check_family(manifest: Manifest, family: str) -> None:
         raise UsageError(
             f"{manifest.key[:SHORT]} is of the family {manifest.family}",
             f"an artifact of the family {family} is needed here",
-            f"`penstock status` shows the keys of each {family}.",
+            f"`penstock status RUN` shows the keys of each {family}.",
         )
+
+
+def locate(settings: Settings, catalog: Catalog, name: str) -> str:
+    """Where the manifest lies of what `name` means: a key, or an alias with what is live there.
+
+    For views: nothing is verified.
+
+    Raises:
+        UsageError: `name` is malformed.
+        NotFound: no such artifact, or nothing is live at the alias.
+    """
+    from registry.aliases.aliases import open_aliases
+    from registry.aliases.decision import parse_alias
+
+    if is_key(name):
+        return catalog.find(name)
+    return open_aliases(settings, catalog.store).live(*parse_alias(name)).path

@@ -100,11 +100,15 @@ def _run(
     console: Console,
 ) -> int:
     from pipelines.commands.interrupt import run_interruptibly
+    from pipelines.commands.page import leave_page
     from pipelines.commands.watcher import Watcher
 
     missing = sum(step.action != "reuse" for step in steps)
     session.observer = Watcher(console, missing, brief=True)
-    result = run_interruptibly(session, roots, console, respelled(_asked(args)))
+    try:
+        result = run_interruptibly(session, roots, console, respelled(_asked(args)))
+    finally:
+        leave_page(session, console)
     days = _standing(session, roots)
     _result(console, vars(result), steps, days)
     if result.run:

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from pipelines.commands import plan as planning
     from pipelines.commands.interrupt import run_interruptibly
     from pipelines.commands.outcome import outcome_of, tell
+    from pipelines.commands.page import leave_page
     from pipelines.commands.watcher import Watcher
     from pipelines.plan import plan
     from pipelines.session import Session
@@ -45,7 +46,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if missing:
         console.line(f"run {session.run}: {planning.summary_line(steps)}")
         session.observer = Watcher(console, missing)
-    result = run_interruptibly(session, [root], console, f"penstock run {spelled(args)}")
+    try:
+        result = run_interruptibly(session, [root], console, f"penstock run {spelled(args)}")
+    finally:
+        leave_page(session, console)
     outcome = outcome_of(session, root)
     ran = {"run": result.run, "made": result.made, "seconds": result.seconds}
     console.result({**ran, **outcome.document()})

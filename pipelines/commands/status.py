@@ -1,4 +1,4 @@
-"""List runs, or show what one run made and what failed."""
+"""Show a run: what it made, what runs, waits or failed; live with --watch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from registry.command import Console, Subparsers, add_command, natural, settings_of
+from registry.command import Console, Subparsers, add_command, settings_of
 
 if TYPE_CHECKING:
-    from pipelines.runs import Run, RunEnd
-    from registry.artifacts.attempt import Attempt
-    from registry.artifacts.store import Store
+    from pipelines.history import Historian, History
 
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 
@@ -22,143 +20,126 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         subparsers,
         "status",
         __doc__,
-        example="penstock status\npenstock status 20130210T061500-3f9a1c",
-        about="List the newest runs, or show one: who asked for what, which artifacts it made with "
-        "their keys, what failed, and which attempts nobody has seen end.",
+        example="penstock status 20130210T061500-3f9a1c\n"
+        "penstock status 20130210T061500-3f9a1c --watch\n"
+        "penstock status --watch",
+        about="Show a run, whichever process it goes on in: each step, why it was to run, its "
+        "attempts, what it made, what failed, and who stopped it. With --watch, go on until it "
+        "ends: drawn anew on a terminal, otherwise a line for each change. Without RUN, list the "
+        "runs as `penstock runs` does; with --watch, show the newest.",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="show this run")
-    parser.add_argument("--limit", type=natural, default=20, metavar="N", help="runs to list")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="the run; `penstock runs` lists them")
+    parser.add_argument("--watch", action="store_true", help="go on until the run ends")
     return parser
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """List runs, or show one."""
+    """Show or watch one run, or list them."""
+    from pipelines.commands.live import watch
+    from pipelines.history import Historian
     from registry.artifacts.store import open_environment
 
-    store = open_environment(settings_of(args))
-    if args.run:
-        _show(store, checked_run(args.run), console)
-    else:
-        _list(store, args.limit, console)
+    name = checked_run(args.run) if args.run else None
+    settings = settings_of(args)
+    store = open_environment(settings)
+    if name is None and args.watch:
+        name = newest(store)
+    if name is None:
+        return _list(args, console)
+    historian = Historian(store, settings.var, name)
+    history = watch(historian, console) if args.watch else historian.read()
+    console.result(document(historian, history))
+    if not (args.watch and console.live):
+        show(history, console)
+    next_of(history, console)
     return 0
+
+
+def newest(store: Any) -> str | None:
+    """The newest run, if there is one."""
+    from pipelines.runs import list_runs
+
+    runs = list_runs(store, 1)
+    return runs[0][0].run if runs else None
+
+
+def _list(args: argparse.Namespace, console: Console) -> int:
+    from pipelines.commands import runs
+
+    args.usecase, args.date, args.failed, args.limit = None, None, False, 20
+    return runs.run(args, console)
 
 
 def checked_run(text: str) -> str:
     """`text`, if it has the form of a run's name. Raises UsageError."""
     from registry.errors import UsageError
 
-    if not _RUN.fullmatch(text):
+    if not is_run(text):
         why = "runs are called like 20130210T061500-3f9a1c"
-        raise UsageError(f"{text!r} is not a run", why, "`penstock status` lists them.")
+        raise UsageError(f"{text!r} is not a run", why, "`penstock runs` lists them.")
     return text
 
 
-def _list(store: Store, limit: int, console: Console) -> None:
-    from pipelines.runs import list_runs
-
-    runs = list_runs(store, limit)
-    console.result({"runs": [_document(*each) for each in runs]})
-    if not runs:
-        console.line(f"There is no run yet in {store.url}.")
-        console.next("penstock run flights --date 2013-02-10", "start one")
-        return
-    console.table(
-        ["run", "asked for", "state", "made", "seconds", "by"], [_row(*each) for each in runs]
-    )
-    console.next(f"penstock status {runs[0][0].run}", "what it made and what failed")
+def is_run(text: str) -> bool:
+    """Whether `text` has the form of a run's name."""
+    return _RUN.fullmatch(text) is not None
 
 
-def _document(run: Run, end: RunEnd | None) -> dict[str, Any]:
-    return {"run": run, "end": end, "status": _state(end)}
+def document(historian: Historian, history: History) -> dict[str, Any]:
+    """A run for a script."""
+    made = {step.key: step.path for step in history.of("made") if step.key}
+    return {
+        "run": history.run,
+        "end": history.end,
+        "status": history.state,
+        "stopped_by": history.stop,
+        "made": {key: _place(path or "") for key, path in made.items()},
+        "steps": history.steps,
+        "decisions": history.decisions,
+        "metrics": {
+            step.key: manifest.metrics
+            for step in history.of("made")
+            if (manifest := historian.manifest(step)) and manifest.metrics
+        },
+    }
 
 
-def _state(end: RunEnd | None) -> str:
-    return end.status if end else "unfinished"
+def _place(path: str) -> str:
+    """What an artifact is: family, name, date and readable parameters."""
+    return path.removesuffix(".json").rpartition("--")[0].removeprefix("manifests/").rstrip("/")
 
 
-def _asked(run: Run) -> str:
-    words = [str(run.asked.get(name, "")) for name in ("usecase", "date")]
-    changes = [
-        f"{algorithm}.{name}={value}"
-        for algorithm, changed in (run.asked.get("changes") or {}).items()
-        for name, value in changed.items()
-    ]
-    return " ".join([*words, *changes]).strip()
+def show(history: History, console: Console) -> None:
+    """The whole run for a person."""
+    from pipelines.spelled import COLUMNS, head, row, summary
 
-
-def _row(run: Run, end: RunEnd | None) -> list[object]:
-    made, seconds = (len(end.made), f"{end.seconds:.1f}") if end else ("", "")
-    return [run.run, _asked(run), _state(end), made, seconds, run.who]
-
-
-def _show(store: Store, name: str, console: Console) -> None:
-    from pipelines.runs import read_run
-
-    run, end = read_run(store, name)
-    attempts = [] if end else _open_attempts(store, name)
-    places = _places(store, end.made if end else [])
-    console.result({**_document(run, end), "made": places, "open_attempts": attempts})
-    dirty = " with uncommitted changes" if run.dirty else ""
-    for label, value in (
-        ("run", f"{run.run}, {_state(end)}"),
-        ("asked for", _asked(run)),
-        ("by", f"{run.who}, commit {run.commit[:12]}{dirty}"),
-        ("started", run.started),
-        ("ended", f"{end.ended}, after {end.seconds:.1f} s" if end else ""),
-    ):
-        if value:
-            console.line(f"{label:<10} {value}")
-    _tell_steps(end, places, attempts, console)
-    _next(run, end, console)
-
-
-def _tell_steps(
-    end: RunEnd | None, places: dict[str, str], attempts: list[Attempt], console: Console
-) -> None:
-    for key, place in places.items():
-        console.line(f"made       {key[:16]} {place}")
-    for attempt in attempts:
-        recipe = attempt.spec.recipe
-        words = (attempt.kind, recipe.name, recipe.date, recipe.parameters.get("algorithm"))
-        what = " ".join(str(word) for word in words if word)
+    for label, value, style in head(history):
+        console.line(f"{label:<10} {value}", style)
+    shown = [step for step in history.steps if step.state != "there"]
+    if shown:
+        console.line()
+        console.table(COLUMNS, [row(step, history.at) for step in shown])
+    console.line(summary(history))
+    for decision in history.decisions:
+        reasons = f": {'; '.join(decision.reasons)}" if decision.reasons else ""
+        key = decision.candidate.key[:16]
         console.line(
-            f"open       {what}, attempt {attempt.number} ({attempt.size}, {attempt.host})"
+            f"decided    {decision.action} {key} at {decision.model}@{decision.alias}{reasons}"
         )
-    for failure in end.failed if end else ():
+    for failure in history.end.failed if history.end else ():
         console.line(f"failed     {failure}", "red")
 
 
-def _next(run: Run, end: RunEnd | None, console: Console) -> None:
-    again = f"penstock run {run.asked.get('usecase')} --date {run.asked.get('date')}"
-    if end is None:
-        console.next(again, "go on, if it was interrupted: what still runs is found again")
-    elif end.failed:
-        console.next(again, "try again, once the cause is mended; what was made stays")
+def next_of(history: History, console: Console) -> None:
+    """The next useful command after a look at a run."""
+    from pipelines.commands.words import respelled
+
+    name, again = history.run.run, respelled(history.run.asked)
+    if history.of("failed", "lost"):
+        console.next(f"penstock logs {name} --failed", "what the failed attempts printed")
+    elif history.state == "succeeded":
+        console.next(f"penstock page {name}", "timeline, attempts and results as one page")
+    elif history.state == "running":
+        console.next(f"penstock status {name} --watch", "follow it")
     else:
-        console.next("penstock models", "what is live, since when, by whom")
-
-
-def _places(store: Store, keys: list[str]) -> dict[str, str]:
-    """What each key is, by one listing: family, name, date and readable parameters."""
-    wanted = {key[:16]: key for key in keys}
-    found = {}
-    for path in store.list("manifests/") if wanted else ():
-        stem, _, short = path.removesuffix(".json").rpartition("--")
-        if short in wanted:
-            found[wanted[short]] = stem.removeprefix("manifests/").rstrip("/")
-    return {key: found.get(key, "its manifest is gone") for key in keys}
-
-
-def _open_attempts(store: Store, run: str) -> list[Attempt]:
-    """The attempts of a run whose end nobody has recorded: they run, or died unseen."""
-    from registry.artifacts.attempt import read_attempt
-
-    paths = set(store.list("attempts/"))
-    records = (path for path in sorted(paths) if path.endswith(".json"))
-    unended = [
-        path
-        for path in records
-        if not path.endswith(".end.json") and path.removesuffix(".json") + ".end.json" not in paths
-    ]
-    attempts = (read_attempt(store, path) for path in unended)
-    return [attempt for attempt in attempts if attempt.run == run]
+        console.next(again, "go on: what was made stays, what still runs is found again")

@@ -78,7 +78,10 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One try at one key. `deadline` and `created` are Unix seconds; after it no commit."""
+    """One try at one key. `deadline` and `created` are Unix seconds; after it no commit.
+
+    `step` is how people read what it is for: "train flights 2013-06-30 lightgbm".
+    """
 
     key: str
     number: int
@@ -91,6 +94,7 @@ class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: float
     write_id: str
     spec: JobSpec
+    step: str = ""
 
     @property
     def path(self) -> str:
@@ -126,7 +130,7 @@ def is_record(path: str) -> bool:
 
 def open_attempt(
     store: Store, spec: JobSpec, number: int, *, size: str, runner: str, host: str, run: str,
-    timeout: float,
+    timeout: float, step: str = "",
 ) -> Attempt:  # fmt: skip
     """Record the attempt `number`, or adopt the one that another writer recorded first.
 
@@ -136,7 +140,7 @@ def open_attempt(
     now = time.time()
     key = spec.recipe.recipe().key
     mine = Attempt(
-        key, number, spec.kind, size, runner, host, run, now + timeout, now, write_id(), spec
+        key, number, spec.kind, size, runner, host, run, now + timeout, now, write_id(), spec, step
     )
     crashpoint("attempt.before_create")
     created = create_once(store, mine.path, encode_record(mine))

@@ -103,7 +103,7 @@ def find_manifest_path(store: Store, key_prefix: str) -> str:
     raise NotFound(
         f"there is no artifact {key_prefix[:16]} in {store.url}",
         "",
-        "`penstock status` lists keys; check PENSTOCK_STORE and PENSTOCK_ENVIRONMENT.",
+        "`penstock status RUN` lists keys; check PENSTOCK_STORE and PENSTOCK_ENVIRONMENT.",
     )
 
 

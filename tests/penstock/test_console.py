@@ -89,3 +89,19 @@ def test_a_letter_that_the_terminal_lacks_is_no_error():
     made.line("wait…")
     made.flush()
     assert raw.getvalue() == b"wait\\u2026\n"
+
+
+def test_a_frame_is_drawn_over_the_last_one_and_off_a_terminal_not_at_all() -> None:
+    out = Terminal()
+    console = StandardConsole(out=out, env={})
+    assert console.live
+    console.frame([("one", "bold"), ("two \x1b[2J", "")])
+    console.frame([("three" * 100, "")])
+    first, second = out.getvalue().split("\x1b[2F")
+    assert first == "\x1b[J\x1b[1mone\x1b[0m\ntwo \ufffd[2J\n"
+    assert second.startswith("\x1b[Jthreethree")
+    assert len(second) < 200
+    for quiet in (StandardConsole(out=io.StringIO(), env={}), StandardConsole(out=out, json=True)):
+        quiet.frame([("nothing", "")])
+        assert not quiet.live
+    assert "nothing" not in out.getvalue()

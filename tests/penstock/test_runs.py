@@ -59,7 +59,12 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
         ("run flights --date 2013-01-04 --set num_leaves=3", "lightgbm.num_leaves=15"),
         ("run flights --date 2013-01-04 --set forest.depth=3", "'forest'"),
         ("status yesterday", "'yesterday'"),
-        ("status --limit -1", "--limit"),
+        ("runs --limit -1", "--limit"),
+        ("runs --date tomorrow", "'tomorrow'"),
+        ("logs yesterday", "'yesterday'"),
+        ("page yesterday", "'yesterday'"),
+        ("lineage yesterday --up --down", "--up"),
+        ("cost --run --day", "--day"),
     ],
 )
 def test_words_that_are_off(place: Place, words: str, named: str) -> None:
@@ -114,7 +119,8 @@ def test_status_lists_and_shows_runs(place: Place) -> None:
     text = place.ok("status").out
     assert re.search(rf"{run['run']}  flights 2013-01-04  succeeded +15 .* tester", text)
     shown = place.ok("status", run["run"]).out
-    assert re.search(r"made +[0-9a-f]{16} model/flights/date=2013-01-04/algorithm=catboost", shown)
+    assert re.search(r"made +train flights 2013-01-04 catboost +[0-9a-f]{16} +s .* missing", shown)
+    assert "15 made, 2 decided" in shown
     assert set(place.ok("status", run["run"], "--json").document["made"]) == set(run["made"])
 
 
@@ -142,7 +148,7 @@ def test_a_failed_job_is_named(place: Place, jobs: Jobs, capsys, monkeypatch) ->
     assert run["status"] == "failed"
     assert main(["status", run["run"]["run"]]) == 0
     out, _ = capsys.readouterr()
-    assert "next: penstock run flights --date 2013-01-04" in out
+    assert f"next: penstock logs {run['run']['run']} --failed" in out
 
 
 def test_an_interrupted_run_says_how_to_go_on(place: Place, jobs: Jobs, monkeypatch) -> None:
