@@ -183,10 +183,13 @@ def test_sigterm_ends_the_run_and_starts_no_other(tmp_path: Path):
 
 
 def test_one_schedule_at_a_time(tmp_path: Path):
-    again = only_one(tmp_path, "dev-flights")
-    with only_one(tmp_path, "dev-flights"), only_one(tmp_path, "dev-other"):
-        with pytest.raises(Refused, match="scheduled on this machine already"), again:
-            pass
+    with (
+        only_one(tmp_path, "dev-flights"),
+        only_one(tmp_path, "dev-other"),
+        pytest.raises(Refused, match="scheduled on this machine already"),
+        only_one(tmp_path, "dev-flights"),
+    ):
+        pass
     with only_one(tmp_path, "dev-flights"):
         pass
 
