@@ -116,15 +116,30 @@ def _unique(name: str, column: str, table: pa.Table) -> Finding:
 
 def _column(name: str, column: str, expected: Values, table: pa.Table) -> Iterator[Finding]:
     values = _without_nan(table[column])
-    yield _share(f"{name} nulls", column, table, pc.is_null(values), table.num_rows, expected.nulls)
+    absent, total = pc.is_null(values), table.num_rows
+    yield _share(f"{name} nulls", column, table, absent, total, expected.nulls, "")
     offending = _outside(expected, values)
     if offending is not None:
         present = len(values) - values.null_count
-        yield _share(f"{name} outside", column, table, offending, present, expected.outside)
+        told = _told(expected)
+        yield _share(f"{name} outside", column, table, offending, present, expected.outside, told)
+
+
+def _told(expected: Values) -> str:
+    """What values were expected, in words."""
+    low, high = expected.low, expected.high
+    words = [f"{low:g} to {high:g}"] if low is not None and high is not None else []
+    words += [f"{low:g} or more"] if low is not None and high is None else []
+    words += [f"{high:g} or less"] if low is None and high is not None else []
+    listed = sorted(expected.categories)
+    if listed:
+        more = ", …" if len(listed) > SHOWN else ""
+        words.append(f"one of {', '.join(listed[:SHOWN])}{more}")
+    return f", expected {' and '.join(words)}"
 
 
 def _share(
-    name: str, column: str, table: pa.Table, offending: Any, total: int, allowed: float
+    name: str, column: str, table: pa.Table, offending: Any, total: int, allowed: float, told: str
 ) -> Finding:
     """The share of `offending` rows among `total`, against the share that is `allowed`."""
     offending = pc.fill_null(offending, False)
@@ -133,7 +148,7 @@ def _share(
     if share <= allowed:
         return Finding(name, share)
     most = f", at most {allowed:.2%} may be" if allowed else ""
-    breach = f"{count:,} of {total:,} values{most}"
+    breach = f"{count:,} of {total:,} values{told}{most}"
     return Finding(name, share, breach, _rows(table, column, offending, count))
 
 

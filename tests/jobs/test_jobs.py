@@ -12,11 +12,13 @@ import pytest
 
 from jobs import evaluate, features, ingest, predict, train
 from jobs.tables import read_table, write_table
+from jobs.window import read_window
 from registry.errors import BadData, NotFound
 from registry.models.bundle import Bundle
 from registry.models.predictor import open_checked
 from registry.models.tables import encode_table
 from tests.jobs.conftest import parameters, training
+from usecases.flights.features import VIEW
 
 
 @pytest.fixture(scope="session", params=["lightgbm", "catboost", "logistic"])
@@ -238,3 +240,16 @@ def test_hyperparameters_that_cannot_be(featured, out, algorithm, model, why):
 def test_an_unknown_algorithm(featured, out):
     with pytest.raises(BadData, match="known are lightgbm and catboost"):
         train.run({"features": featured[:2]}, training() | {"algorithm": "oracle"}, out)
+
+
+def test_a_label_that_is_not_known_yet_is_not_learnt_from(featured, tmp_path, out):
+    def change(folder):
+        labels = read_table(folder / "labels.parquet")
+        known = pa.array([None] * 100, labels["known_at"].type)
+        known = pa.concat_arrays([known, *labels["known_at"].slice(100).chunks])
+        write_table(folder / "labels.parquet", labels.set_column(2, "known_at", known))
+
+    day = _with_labels(featured[4], tmp_path, change)
+    table, labels = read_window(VIEW, [day])
+    rows = read_table(featured[4] / "labels.parquet").num_rows
+    assert table.num_rows == len(labels) == rows - 100
