@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from registry.settings import Settings
 
 DIFFERENT = 65
+#: Artifacts that are prepared and waited for at once.
+AT_ONCE = 8
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -87,6 +90,7 @@ def open_runner(settings: Settings) -> Runner:
 def _reproduced(
     settings: Settings, store: Store, keys: list[str], folder: Path, console: Console
 ) -> list[Verdict]:
+    """Make all of them again, as many at once as the runner has room for; told in order."""
     from pipelines.dispatch import Policy
     from pipelines.reproduce import reproduce
     from pipelines.runs import new_run_id
@@ -94,15 +98,20 @@ def _reproduced(
 
     policy = Policy(settings.job_timeout, settings.retries)
     runner, run, verdicts = open_runner(settings), new_run_id(), []
+
+    def again(key: str) -> Verdict:
+        reference, _ = find_artifact(store, key)
+        return reproduce(store, reference, folder / reference.key[:16], runner, policy, run)
+
+    pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        for number, key in enumerate(keys):
-            console.progress("reproduced", number, len(keys))
-            reference, _ = find_artifact(store, key)
-            place = folder / reference.key[:16]
-            verdicts.append(reproduce(store, reference, place, runner, policy, run))
-            _tell(verdicts[-1], console)
+        for verdict in pool.map(again, keys):
+            verdicts.append(verdict)
+            _tell(verdict, console)
+            console.progress("reproduced", len(verdicts), len(keys))
     finally:
         runner.close()
+        pool.shutdown(cancel_futures=True)
     return verdicts
 
 
