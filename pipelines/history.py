@@ -112,6 +112,7 @@ class Historian:
         self._run = run
         self._keys = keys
         self._journal: Journal | None = None
+        self._queues = True
 
     def read(self) -> History:
         """The run now. Raises NotFound, BadData."""
@@ -136,6 +137,7 @@ class Historian:
 
     def _steps(self, run: Run, end: RunEnd | None, decisions: list[Decision]) -> list[Step]:
         tries, state = self._tries(run, end), state_of(run, end)
+        self._queues = state == "running"
         steps = [self._planned(step, state, tries, bool(decisions)) for step in run.planned]
         steps += [self._unplanned(found) for found in tries.values()]
         return steps
@@ -204,8 +206,10 @@ class Historian:
             state = JobFolder(self._jobs, attempt).state()
         except BadData:
             return "lost"
+        if isinstance(state, Unknown):  # The queue is in the memory of the run's process.
+            return "queued" if self._queues or attempt.run != self._run else "left"
         kinds: dict[type, StepState] = {
-            Unknown: "queued", Starting: "starting", Running: "running", Vanished: "lost",
+            Starting: "starting", Running: "running", Vanished: "lost",
         }  # fmt: skip
         return kinds.get(type(state), "running")  # It ended, and its pipeline will say how.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.runners.folder import JobFolder
 from pipelines.runners.shim import LOG
-from pipelines.runners.states import Ended, Vanished
+from pipelines.runners.states import Ended, Unknown, Vanished
 from registry.artifacts import layout
 from registry.artifacts.attempt import Attempt
 from registry.artifacts.catalog import title
@@ -71,6 +71,13 @@ class JobLog:
             return self.here is not None and isinstance(self._folder.state(), Ended | Vanished)
         except BadData:
             return True
+
+    def never_began(self) -> bool:
+        """Whether this machine was to run it and did not: its pipeline ended before."""
+        attempt = self.attempt
+        if attempt.runner != "local" or attempt.host != platform.node():
+            return False
+        return isinstance(self._folder.state(), Unknown)
 
     @property
     def _folder(self) -> JobFolder:

@@ -153,6 +153,8 @@ def _follow(chosen: _Chosen, console: Console) -> None:
         for name, log in known.items():
             if name not in done and _print_fresh(log, chosen.run, console):
                 done.add(name)
+            if over and chosen.run and log.never_began():
+                done.add(name)
         if over and done.issuperset(known):
             return
         time.sleep(PAUSE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import threading
 from pathlib import Path
 
@@ -12,19 +13,22 @@ import pytest
 from pipelines.cost import Prices, bills
 from pipelines.errors import RunFailed
 from pipelines.history import Historian, History
+from pipelines.joblogs import JobLog
 from pipelines.page import RunPage
 from pipelines.plan import plan
 from pipelines.run import root_task, run
+from pipelines.runners.folder import JobFolder
 from pipelines.runners.machine import AT_ONCE, Script
-from pipelines.runs import list_runs, read_run, state_of
+from pipelines.runs import Process, Run, list_runs, read_run, state_of
 from pipelines.timeline import MOST
-from registry.artifacts.attempt import Attempt
+from registry.artifacts.attempt import Attempt, AttemptEnd, close_attempt
 from registry.artifacts.catalog import Catalog
 from registry.artifacts.journal import Journal
 from registry.artifacts.layout import run_path
 from registry.artifacts.records import encode_record
 from tests.contracts.rigs import eventually
 from tests.pipelines.small import DAY, NAME, World
+from tests.registry.makers import an_attempt
 
 EVIL = '<script>alert(1)</script> & "quotes" \x1b[31m'
 
@@ -143,6 +147,41 @@ def test_a_run_whose_process_is_gone_was_interrupted(world):
     assert [run.run for run, _ in list_runs(world.store)] == [session.run, name]
     failed = list_runs(world.store, wanted=lambda *each: state_of(*each) == "interrupted")
     assert [run.run for run, _ in failed] == [name]
+
+
+def local_attempt(world: World, run: str) -> Attempt:
+    return an_attempt(world.store, run=run, runner="local", host=platform.node())
+
+
+def test_what_was_queued_by_a_dead_process_is_left(world):
+    name = "20200101T000000-abcdef"
+    gone = Process(platform.node(), os.getpid(), 1)
+    record = Run(name, "me", {}, "c", False, "", "2020-01-01T00:00:00+00:00", [], gone)
+    world.store.create(run_path(name), encode_record(record))
+    log = JobLog(world.store, Path(world.env["PENSTOCK_VAR"]), local_attempt(world, name))
+    history = history_of(world, name)
+    assert [step.state for step in history.steps] == ["left"]
+    assert history.is_over
+    assert (log.never_began(), log.source, log.text()) == (True, "", "")
+
+
+def test_a_log_is_read_on_from_where_it_was(world, tmp_path):
+    attempt = local_attempt(world, "run")
+    log = JobLog(world.store, tmp_path, attempt)
+    folder = JobFolder(tmp_path / "jobs", attempt).path
+    assert log.fresh() == []
+    folder.mkdir(parents=True)
+    (folder / "log").write_text("one\ntw")
+    assert log.fresh() == ["one"]
+    (folder / "log").write_text("one\ntwo\nthr")
+    assert log.fresh() == ["two"]
+    (folder / "log").write_text("one\n")  # it passed its limit and was cut
+    assert log.fresh() == []
+    (folder / "log").write_text("one\nfour")
+    assert log.fresh(final=True) == ["thrfour"]
+    assert (log.source, log.has_ended()) == ("this machine", False)
+    close_attempt(world.store, attempt, AttemptEnd("exit", "", 1, {}, 2.0), b"kept")
+    assert (log.source, log.text(), log.has_ended()) == ("store", "kept", True)
 
 
 def test_records_of_before_are_read(world):
