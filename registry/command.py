@@ -8,6 +8,7 @@ imports none of them. Its top stays light all the same: what it works with is im
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -73,7 +74,7 @@ def add_command(
     return subparsers.add_parser(
         name,
         help=summary_of(doc),
-        description=about or f"{summary_of(doc)}.",
+        description=textwrap.fill(about or f"{summary_of(doc)}.", 78),
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

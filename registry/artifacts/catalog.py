@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from registry.artifacts.key import Recipe
+from registry.artifacts.layout import lineage_path
 from registry.artifacts.manifest import Manifest
 from registry.artifacts.retract import is_retracted, read_epochs
 from registry.artifacts.store.protocol import Store
@@ -90,9 +91,15 @@ class Catalog:
         return sorted(path for path, manifest in self._known.items() if manifest is None)
 
     def at(self, path: str) -> Manifest | None:
-        """The manifest at `path`; None where it is gone or damaged."""
+        """The manifest at `path`; None where it is gone or damaged.
+
+        Where a model was released from another environment, what it was made from is here as a
+        copy of the record alone.
+        """
         if path not in self._known:
             self._read([path])
+            if self._known[path] is None and (data := _get(self.store, lineage_path(path))):
+                self._known[path] = decode_or_none(data, Manifest)
         return self._known[path]
 
     def find(self, key: str) -> str:

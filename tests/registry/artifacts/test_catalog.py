@@ -7,6 +7,7 @@ import pytest
 from registry.artifacts.attempt import AttemptEnd, close_attempt
 from registry.artifacts.catalog import RETRACTED, TAINTED, Catalog, title
 from registry.artifacts.journal import Journal
+from registry.artifacts.layout import lineage_path
 from registry.artifacts.retract import retract
 from registry.artifacts.store.memory import MemoryStore
 from registry.errors import NotFound
@@ -121,3 +122,12 @@ def test_a_damaged_attempt_is_passed_over(store):
     journal.refresh(attempt.key)
     (tried,) = journal.tries()
     assert (tried.attempt, tried.end) == (attempt, None)
+
+
+def test_what_a_release_left_a_copy_of_is_found(store):
+    made = commit_one(store)
+    elsewhere = MemoryStore("another environment")
+    elsewhere.create(lineage_path(made.path), store.get(made.path))
+    catalog = Catalog(elsewhere)
+    assert catalog.at(made.path) == made.manifest
+    assert catalog.at("manifests/model/flights/--0123456789abcdef.json") is None
