@@ -13,13 +13,14 @@ from jobs.quality import check_features
 from jobs.tables import read_tables, write_table
 from registry.errors import BadData
 from registry.features.view import AS_OF, FeatureView
-from registry.usecase import load_step
+from registry.usecase import load_features, load_step
 
 
 def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     """Write `features.parquet` and `labels.parquet` of `date`.
 
-    Input `days`: folders of ingest in the order of dates, the last one being `date`.
+    Input `days`: folders of ingest in the order of dates, the last one being `date`. Parameter
+    `horizon`: one that the use case declares; none is its own.
 
     Raises:
         BadData: a day's tables lack columns, rows break the view or are not what the use case
@@ -28,7 +29,9 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     usecase = parameters["usecase"]
     date = dt.date.fromisoformat(parameters["date"])
     days = [read_tables(folder) for folder in folders(inputs, "days")]
-    step, view = load_step(usecase, "features"), load_step(usecase, "features").VIEW
+    horizon = parameters.get("horizon", "")
+    step = load_features(usecase, horizon)
+    view: FeatureView = step.VIEW
     try:
         table = view.conform(step.features(days, date))
         known = load_step(usecase, "label").label(days[-1])
@@ -40,7 +43,7 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
         ) from None
     labels = _labels(view, table, known)
     settled = labels.filter(pc.is_valid(labels["known_at"]))
-    measured = check_features(usecase, date, table, settled)
+    measured = check_features(usecase, date, table, settled, horizon)
     write_table(out / "features.parquet", table)
     write_table(out / "labels.parquet", labels)
     metrics = {"rows": float(table.num_rows), **measured}

@@ -1,4 +1,4 @@
-"""How good probabilities are: AUC, log loss, Brier score, calibration.
+"""How good probabilities are: AUC, log loss, Brier score, calibration, differences.
 
 AUC is the Mann-Whitney statistic over the product of class sizes, ties counting half; log loss
 and the Brier score are the usual means (Gneiting and Raftery, JASA 102, 2007).
@@ -16,12 +16,14 @@ _SMALLEST = 1e-15
 
 
 def measure(labels: Floats, probabilities: Floats) -> dict[str, float]:
-    """AUC, log loss, Brier score, label rate and rows."""
+    """AUC, log loss, Brier score, calibration error, label rate, mean prediction and rows."""
     return {
         "auc": auc(labels, probabilities),
         "log_loss": log_loss(labels, probabilities),
         "brier": float(np.mean((probabilities - labels) ** 2)),
+        "calibration_error": calibration_error(labels, probabilities),
         "label_rate": float(np.mean(labels)),
+        "mean_prediction": float(np.mean(probabilities)),
         "rows": float(len(labels)),
     }
 
@@ -43,8 +45,13 @@ def auc(labels: Floats, scores: Floats) -> float:
 
 def log_loss(labels: Floats, probabilities: Floats) -> float:
     """Mean negative log-likelihood, in nats; probabilities are kept off 0 and 1."""
+    return float(np.mean(losses(labels, probabilities)))
+
+
+def losses(labels: Floats, probabilities: Floats) -> Floats:
+    """The negative log-likelihood of each row, in nats."""
     kept = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
-    return float(-np.mean(np.where(labels == 1, np.log(kept), np.log1p(-kept))))
+    return np.asarray(-np.where(labels == 1, np.log(kept), np.log1p(-kept)), dtype=np.float64)
 
 
 def roc(labels: Floats, scores: Floats) -> tuple[Floats, Floats]:
@@ -76,3 +83,33 @@ def calibration(labels: Floats, probabilities: Floats, bins: int = 10) -> Bins:
         np.array([labels[part].mean() for part in parts]),
         np.array([len(part) for part in parts]),
     )
+
+
+def calibration_error(labels: Floats, probabilities: Floats, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of prediction and rate over equally filled bins.
+
+    Naeini, Cooper and Hauskrecht, AAAI 2015, with bins of equal size instead of equal width.
+    """
+    found = calibration(labels, probabilities, bins)
+    return float(np.average(np.abs(found.predicted - found.observed), weights=found.rows))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference of paired rows, and half the width of its 95 % interval."""
+
+    mean: float
+    spread: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return abs(self.mean) > self.spread
+
+
+def difference(ours: Floats, theirs: Floats) -> Difference:
+    """The mean of `ours` - `theirs`, row by row, as a normal mean (rows taken as independent)."""
+    each = ours - theirs
+    if len(each) < 2:
+        return Difference(float(each.mean()), float("inf"))
+    return Difference(float(each.mean()), float(1.96 * each.std(ddof=1) / len(each) ** 0.5))

@@ -15,7 +15,7 @@ from registry.models.bundle import Bundle
 from registry.models.predictor import open_checked
 from registry.models.signature import Matrix
 from registry.models.tables import encode_table
-from registry.usecase import load_step
+from registry.usecase import load_features
 
 
 def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
@@ -29,7 +29,7 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
         BadData: inputs are broken, or the bundle was trained on another version of the view.
         GoldenMismatch: the model does not reproduce its golden rows.
     """
-    view: FeatureView = load_step(parameters["usecase"], "features").VIEW
+    view: FeatureView = load_features(parameters["usecase"], parameters.get("horizon", "")).VIEW
     bundle = Bundle.read(folder(inputs, "model"))
     check_view(bundle, view)
     days = [

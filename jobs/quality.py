@@ -50,7 +50,7 @@ def check_sources(usecase: str, date: dt.date, tables: Mapping[str, pa.Table]) -
 
 
 def check_features(
-    usecase: str, date: dt.date, table: pa.Table, labels: pa.Table
+    usecase: str, date: dt.date, table: pa.Table, labels: pa.Table, horizon: str = ""
 ) -> dict[str, float]:
     """Check a day's features and its labels (column `label`); what was measured, as metrics.
 
@@ -58,7 +58,8 @@ def check_features(
         BadData: an expectation does not hold; says which, with counts and offending rows.
     """
     expected = expectations_of(usecase)
-    findings = list(_table("features", expected.features, table))
+    rows = expected.horizons.get(horizon, Rows()) if horizon else expected.features
+    findings = list(_table("features", rows, table))
     if labels.num_rows:
         findings.append(_label_rate(expected.label_rate, labels))
     return _settled(f"the features of {usecase} on {date}", findings)

@@ -1,74 +1,71 @@
-"""The evaluation report: one HTML file that needs nothing else, and says the same every time."""
+"""The evaluation report: a model on a day it has not seen, beside the base rate."""
 
 from __future__ import annotations
 
 import datetime as dt
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from jobs.plots import calibration_plot, roc_plot
+import pyarrow as pa
+
+from jobs import page
+from jobs.plots import BASE, MODEL, Curve, Dot, calibration_plot, dot_plot, histogram_plot, roc_plot
+from jobs.rivals import Rival, rivals_section
 from jobs.window import Labels
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --blue: #1f6feb; }
-body { margin: 0 auto; padding: 2.5rem 1.5rem; max-width: 62rem; color: var(--ink);
-       font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .75rem; }
-.soft { color: var(--soft); margin: 0; } .verdict { font-size: 1.1rem; margin: 1.25rem 0; }
-.cards { display: flex; flex-wrap: wrap; gap: 1rem; }
-.card { flex: 1 1 11rem; border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1.1rem; }
-.card b { display: block; font-size: 1.7rem; font-weight: 600; color: var(--blue);
-          font-variant-numeric: tabular-nums; }
-.plots { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-figure { flex: 1 1 24rem; margin: 0; } figure svg { width: 100%; height: auto; }
-figcaption { color: var(--soft); font-size: .9rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--soft); }
-"""
 _ROWS = (
-    ("AUC", "auc", "base_auc", "higher is better"),
-    ("Log loss", "log_loss", "base_log_loss", "lower is better"),
-    ("Brier score", "brier", "base_brier", "lower is better"),
+    ("AUC", "auc", 1),
+    ("Log loss", "log_loss", -1),
+    ("Brier score", "brier", -1),
+    ("Calibration error", "calibration_error", -1),
 )
+#: A plot of a slice with more values than this says nothing; the table has them all.
+_SHOWN = 24
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows: probabilities of `model` and `base` for `labels` (0 or 1)."""
+    """What a report shows: probabilities of `model` and `base` for `labels` (0 or 1).
 
-    usecase: str
+    `slices` is a table of `jobs.slices.SCHEMA`.
+    """
+
+    model_name: str
     date: dt.date
     algorithm: str
     labels: Labels
     model: Labels
     base: Labels
     metrics: Mapping[str, float]
+    slices: pa.Table
+    rivals: Sequence[Rival] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
     """Write the report as self-contained HTML."""
-    title = f"{report.usecase}, {report.date.isoformat()}: {report.algorithm}"
-    body = "\n".join(
-        (
-            f"<h1>{html.escape(title)}</h1>",
-            f'<p class="soft">{_subtitle(report.metrics)}</p>',
-            f'<p class="verdict">{_verdict(report.metrics)}</p>',
-            f'<div class="cards">{_cards(report.metrics)}</div>',
-            "<h2>Against the base rate</h2>",
-            _table(report.metrics),
-            "<h2>Ranking and calibration</h2>",
-            f'<div class="plots">{_plots(report)}</div>',
-        )
-    )
-    path.write_text(
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n",
-        encoding="utf-8",
-    )
+    what = f"the champion ({report.algorithm})" if report.rivals else report.algorithm
+    title = f"{report.model_name}, {report.date.isoformat()}: {what}"
+    parts = [
+        page.soft(_subtitle(report.metrics)),
+        f'<p class="verdict">{_verdict(report.metrics)}</p>',
+        page.cards(_cards(report.metrics)),
+        *_rivals(report),
+        page.section("Against the base rate", _table(report.metrics)),
+        page.section("Ranking and calibration", _curves(report)),
+        page.section("How far the predictions spread", _histogram(report)),
+    ]
+    if report.slices.num_rows:
+        parts.append(_slices(report.slices.to_pylist()))
+    page.write_page(path, title, parts)
+
+
+def _rivals(report: Report) -> list[str]:
+    if not report.rivals:
+        return []
+    return [rivals_section(report.labels, report.model, report.rivals)]
 
 
 def _subtitle(metrics: Mapping[str, float]) -> str:
@@ -89,36 +86,74 @@ def _verdict(metrics: Mapping[str, float]) -> str:
     return "The model does <strong>not</strong> beat the base rate."
 
 
-def _cards(metrics: Mapping[str, float]) -> str:
-    cards = (
-        ("AUC", f"{metrics['auc']:.3f}", f"{metrics['auc_gain']:+.3f} over the base rate"),
-        (
-            "Log loss",
-            f"{metrics['log_loss']:.3f}",
-            f"{-metrics['log_loss_gain']:+.3f} against the base rate",
-        ),
-        ("Brier score", f"{metrics['brier']:.3f}", f"base rate {metrics['base_brier']:.3f}"),
-    )
-    return "".join(f'<div class="card">{n}<b>{v}</b><span class="soft">{d}</span></div>'
-                   for n, v, d in cards)  # fmt: skip
+def _cards(metrics: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
+    yield "AUC", f"{metrics['auc']:.3f}", f"{metrics['auc_gain']:+.3f} over the base rate"
+    gain = -metrics["log_loss_gain"]
+    yield "Log loss", f"{metrics['log_loss']:.3f}", f"{gain:+.3f} against the base rate"
+    predicted, happened = metrics["mean_prediction"], metrics["label_rate"]
+    yield "Predicted on average", f"{predicted:.1%}", f"{happened:.1%} happened"
 
 
 def _table(metrics: Mapping[str, float]) -> str:
-    rows = "".join(
-        f"<tr><td>{name}</td><td>{metrics[ours]:.4f}</td><td>{metrics[base]:.4f}</td>"
-        f"<td>{metrics[ours] - metrics[base]:+.4f}</td><td>{note}</td></tr>"
-        for name, ours, base, note in _ROWS
+    rows = []
+    for name, metric, sign in _ROWS:
+        ours, base = metrics[metric], metrics[f"base_{metric}"]
+        mark = "▲" if (ours - base) * sign > 0 else "▼"
+        rows.append([name, f"{ours:.4f}", f"{base:.4f}", f"{ours - base:+.4f} {mark}",
+                     "higher is better" if sign > 0 else "lower is better"])  # fmt: skip
+    return page.table(["", "Model", "Base rate", "Difference", ""], rows)
+
+
+def _curves(report: Report) -> str:
+    curves = [Curve("base rate", report.base, BASE), Curve("model", report.model, MODEL)]
+    return page.plots(
+        (
+            (roc_plot(report.labels, curves), "How well each ranks the rows."),
+            (
+                calibration_plot(report.labels, curves),
+                (
+                    "Ten bins of equal size, with 95 % intervals; on the dashed line, what is "
+                    "predicted is what happens."
+                ),
+            ),
+        )
     )
-    head = "<tr><th></th><th>Model</th><th>Base rate</th><th>Difference</th><th></th></tr>"
-    return f"<table>{head}{rows}</table>"
 
 
-def _plots(report: Report) -> str:
-    numbers = (report.labels, report.model, report.base)
-    figures = (
-        (roc_plot(*numbers), "How well each ranks the rows."),
-        (calibration_plot(*numbers), ("Ten bins of equal size, with 95 % intervals; on the dashed "
-         "line, what is predicted is what happens.")),
-    )  # fmt: skip
-    return "".join(f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
-                   for svg, caption in figures)  # fmt: skip
+def _histogram(report: Report) -> str:
+    svg = histogram_plot(report.labels, report.model)
+    return page.plots([(svg, "A model that says much puts the red far to the right.")], wide=True)
+
+
+def _slices(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(row["slice"] for row in rows))
+    figures = []
+    for name in names:
+        shown = sorted((r for r in rows if r["slice"] == name), key=lambda r: -int(r["rows"]))
+        kept = {row["value"] for row in shown[:_SHOWN]}
+        dots = [
+            Dot(f"{row['value']} ({row['rows']:,})", row["gain"], row["spread"])
+            for row in rows
+            if row["slice"] == name and row["value"] in kept
+        ]
+        figures.append((f"<h3>{html.escape(name)}</h3>{dot_plot(dots, 'Log loss gained')}", ""))
+    remark = page.soft(
+        "How much lower the log loss is than the base rate's, with 95 % intervals and the number "
+        "of rows: to the right of the line, the model helps."
+    )
+    return page.section(
+        "Slice by slice", remark, page.plots(figures), page.details("All numbers", _numbers(rows))
+    )
+
+
+def _numbers(rows: list[dict[str, Any]]) -> str:
+    head = ["", "Rows", "Positive", "Predicted", "AUC", "Log loss", "Base rate", "Gain"]
+    cells = [
+        [
+            f"{row['slice']}: {row['value']}", f"{row['rows']:,}", f"{row['label_rate']:.1%}",
+            f"{row['predicted']:.1%}", f"{row['auc']:.3f}", f"{row['log_loss']:.4f}",
+            f"{row['base_log_loss']:.4f}", f"{row['gain']:+.4f} {'▲' if row['gain'] > 0 else '▼'}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return page.table(head, cells)

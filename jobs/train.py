@@ -18,7 +18,7 @@ from registry.models.building import build_bundle
 from registry.models.bundle import ViewVersion
 from registry.models.predictor import open_checked
 from registry.models.tables import encode_table
-from registry.usecase import load_step
+from registry.usecase import load_features
 
 _GOLDEN_ROWS = 4
 OUTPUT = "probability"
@@ -28,13 +28,14 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     """Write a bundle for a model of `date`, trained on the days in input `features`.
 
     Parameters: usecase, date, algorithm ("lightgbm", "catboost", or the name of a predictor of the
-    use case's own), model (hyperparameters), seed, threads. Labels that were not known before `date` are left out.
+    use case's own), model (hyperparameters), seed, threads, and horizon where it is not the use
+    case's own. Labels that were not known before `date` are left out.
 
     Raises:
         BadData: no rows, one class only, broken inputs, or hyperparameters that the library
             does not know or that penstock sets itself.
     """
-    view: FeatureView = load_step(parameters["usecase"], "features").VIEW
+    view: FeatureView = load_features(parameters["usecase"], parameters.get("horizon", "")).VIEW
     date = dt.date.fromisoformat(parameters["date"])
     table, labels = read_window(view, folders(inputs, "features"), before=date)
     signature = view.signature(view.vocabularies(table), [OUTPUT])

@@ -73,7 +73,7 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<model {self.artifact.manifest.name} {self.key[:16]}, {self.bundle.flavor}>"
+        return f"<model {self.artifact.manifest.model} {self.key[:16]}, {self.bundle.flavor}>"
 
     def _named(self, outputs: Matrix) -> dict[str, Any]:
         return {o.name: outputs[:, place] for place, o in enumerate(self.signature.outputs)}

@@ -46,8 +46,8 @@ def roots_between(
 
 def order_of(roots: list[Predict], *, newest_first: bool = False) -> DateOrder:
     """The order in which the dates of `roots` are worked on and decided."""
-    verdicts = {root.date: root.publication() for root in roots}
-    return DateOrder(tuple(verdicts), verdicts, newest_first)
+    verdicts = {(task.date, task.horizon): task for root in roots for task in root.publications()}
+    return DateOrder(tuple(root.date for root in roots), verdicts, newest_first)
 
 
 def standing(session: Session, roots: list[Predict]) -> list[Day]:
@@ -57,9 +57,10 @@ def standing(session: Session, roots: list[Predict]) -> list[Day]:
 
 
 def _day(root: Predict) -> Day:
-    decision = root.publication().verdict()
+    found = [(task.horizon, task.verdict()) for task in root.publications()]
+    decided = [f"{name}: {outcome(it)}".removeprefix(": ") for name, it in found if it]
     try:
         predicted = is_complete(root)
     except Undecided:
         predicted = False
-    return Day(root.date.isoformat(), outcome(decision) if decision else None, predicted)
+    return Day(root.date.isoformat(), "; ".join(decided) or None, predicted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import luigi
 
@@ -11,7 +12,7 @@ from pipelines.features import Features, days_before
 from pipelines.pins import Pin
 from pipelines.runners.states import Kind
 from pipelines.session import current
-from pipelines.task import ArtifactTask
+from pipelines.task import ArtifactTask, AtHorizon
 from pipelines.train import Train
 from registry.aliases import Aliases
 from registry.artifacts.manifest import Reference
@@ -20,7 +21,7 @@ from registry.artifacts.manifest import Reference
 CHAMPION = "champion"
 
 
-class Evaluate(ArtifactTask):
+class Evaluate(AtHorizon, ArtifactTask):
     """Metrics and report of one candidate on the logical date."""
 
     kind = "evaluate"
@@ -39,25 +40,39 @@ class Evaluate(ArtifactTask):
     def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
         return {"model": self.candidate(), **evaluation_days(self)}
 
+    def parameters(self) -> Mapping[str, Any]:
+        return self.at_horizon()
 
-class EvaluateChampion(ArtifactTask):
-    """Metrics of the champion that was live when a run first came to this date."""
+
+class EvaluateChampion(AtHorizon, ArtifactTask):
+    """Metrics of the champion that was live when a run first came to this date.
+
+    Its report shows the candidates beside it.
+    """
 
     kind = "evaluate"
     family = "evaluation"
 
     @property
     def label(self) -> str:
-        return f"evaluate {self.usecase} {self.date} champion"
+        return f"evaluate {self.usecase} {self.date} {self.horizon} champion".replace("  ", " ")
+
+    @property
+    def pin(self) -> str:
+        """The name of the pin that holds the champion; each horizon has one."""
+        return f"{CHAMPION}-{self.horizon}".rstrip("-")
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {**self.at_horizon(), "rivals": [task.algorithm for task in self.rivals()]}
 
     def decide(self) -> None:
-        live = live_champion(current().aliases, self.usecase)
+        live = live_champion(current().aliases, self.model)
         session = current()
-        session.pins.set(self.usecase, self.date.isoformat(), CHAMPION, live, session.begin())
+        session.pins.set(self.usecase, self.date.isoformat(), self.pin, live, session.begin())
 
     def champion(self) -> Reference | None:
         """The pinned champion; None when there was none. Raises Undecided before the pin."""
-        pin = self._pinned(CHAMPION)
+        pin = self._pinned(self.pin)
         if pin is None:
             raise Undecided("the champion that is live when the run starts")
         return pin.reference
@@ -66,15 +81,21 @@ class EvaluateChampion(ArtifactTask):
         champion = self.champion()
         if champion is None:
             raise Undecided("nobody: there was no champion to compare with")
-        return {"model": champion, **evaluation_days(self)}
+        return {"model": champion, "rivals": self.rivals(), **evaluation_days(self)}
+
+    def rivals(self) -> list[Evaluate]:
+        """The evaluations of the candidates that the report shows beside the champion."""
+        names = sorted(self.settings.algorithms)
+        return [self.sibling(Evaluate, algorithm=name) for name in names]
 
     def requires(self) -> list[luigi.Task]:
-        """The days alone: they are known before the champion is.
+        """Days and candidates alone: they are known before the champion is.
 
         In a backfill the verdict of the date before comes first, since it may name the champion.
         """
         days = evaluation_days(self)
-        return [*days["features"], *days["window"], *current().order.before(self.date)]
+        before = current().order.before(self.date, self.horizon)
+        return [*days["features"], *days["window"], *self.rivals(), *before]
 
     def is_incomparable(self) -> bool:
         """Whether the champion could not be evaluated on these days.
@@ -126,8 +147,8 @@ def evaluation_days(task: ArtifactTask) -> dict[str, Sequence[ArtifactTask]]:
     }
 
 
-def live_champion(aliases: Aliases, usecase: str) -> Reference | None:
-    """What the champion alias of a use case points at now, unless it was withdrawn."""
-    newest = aliases.current(usecase, CHAMPION)
+def live_champion(aliases: Aliases, model: str) -> Reference | None:
+    """What the champion alias of a model points at now, unless it was withdrawn."""
+    newest = aliases.current(model, CHAMPION)
     live = newest.live if newest else None
     return None if live is None or current().index.is_withdrawn(live.path) else live

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.ingest import Ingest
-from pipelines.task import ArtifactTask
+from pipelines.task import ArtifactTask, AtHorizon
 
 
-class Features(ArtifactTask):
-    """The features of one day; only what was known before each row's `as_of` enters."""
+class Features(AtHorizon, ArtifactTask):
+    """The features of one day at one horizon; only what was known before each row's `as_of` enters."""
 
     kind = "features"
     family = "features"
@@ -22,7 +22,7 @@ class Features(ArtifactTask):
         return {"days": [self.sibling(Ingest, date=day, changes={}) for day in [*days, self.date]]}
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"lookback_days": self.settings.lookback_days}
+        return {"lookback_days": self.settings.lookback_days, **self.at_horizon()}
 
 
 def days_before(date: dt.date, count: int, first: dt.date) -> list[dt.date]:

@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DateOrder:
-    """The dates of a run, rising, and the verdict of each; without dates nothing has an order.
+    """The dates of a run, rising, and the verdict of each at each horizon, by the horizon's name.
+
+    Without dates nothing has an order.
 
     `newest_first` says which dates' work is started first where there is a choice. Verdicts are
     given in the order of dates in either case.
     """
 
     dates: tuple[dt.date, ...] = ()
-    verdicts: Mapping[dt.date, luigi.Task] = field(default_factory=dict)
+    verdicts: Mapping[tuple[dt.date, str], luigi.Task] = field(default_factory=dict)
     newest_first: bool = False
 
-    def before(self, date: dt.date) -> list[luigi.Task]:
+    def before(self, date: dt.date, horizon: str) -> list[luigi.Task]:
         """The verdict that must stand before the champion of `date` is known, if there is one."""
-        earlier = date - dt.timedelta(days=1)
-        return (
-            [self.verdicts[earlier]] if date in self.verdicts and earlier in self.verdicts else []
-        )
+        earlier = (date - dt.timedelta(days=1), horizon)
+        known = (date, horizon) in self.verdicts and earlier in self.verdicts
+        return [self.verdicts[earlier]] if known else []
 
     def priority(self, date: dt.date) -> int:
         """How early the work of `date` is started; Luigi takes the highest first."""

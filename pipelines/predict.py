@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import luigi
 
@@ -21,7 +22,11 @@ SCORER = "scorer"
 
 
 class Predict(ArtifactTask):
-    """Predictions for the next day. Which model makes them is a pin, set after publication."""
+    """Predictions for the next day, at the use case's last horizon.
+
+    Which model makes them is a pin, set after publication. The last step of a date: it comes after
+    the verdicts at every horizon.
+    """
 
     kind = "predict"
     family = "predictions"
@@ -34,13 +39,26 @@ class Predict(ArtifactTask):
 
     def scored(self) -> Features:
         """The features of the day that is scored."""
-        task: Features = self.sibling(Features, date=self.day, changes={})
+        task: Features = self.sibling(
+            Features, date=self.day, changes={}, horizon=self.horizons[-1]
+        )
         return task
 
     def publication(self) -> Publish:
-        """The verdict that comes before: on the best candidate of the date."""
-        task: Publish = self.sibling(Publish)
-        return task
+        """The verdict that says which model predicts: on the last horizon's best candidate."""
+        return self.publications()[-1]
+
+    def publications(self) -> list[Publish]:
+        """The verdicts of the date, one for each horizon."""
+        return [self.sibling(Publish, horizon=name) for name in self.horizons]
+
+    @property
+    def horizons(self) -> list[str]:
+        """The names of the use case's horizons; predictions are made at the last one."""
+        return self.settings.horizon_names
+
+    def parameters(self) -> Mapping[str, Any]:
+        return self.publication().at_horizon()
 
     def pin(self) -> str:
         """The name of this step's pin. Another candidate for the date has a pin of its own.
@@ -65,11 +83,11 @@ class Predict(ArtifactTask):
         """
         session = current()
         if not session.order.dates:
-            return session.aliases.live(self.usecase, CHAMPION)
+            return session.aliases.live(self.publication().model, CHAMPION)
         verdict = self.publication().verdict()
         if verdict is None or verdict.live is None:
             raise NotFound(
-                f"no model of {self.usecase} was live after the verdict of {self.date}",
+                f"no model of {self.publication().model} was live after the verdict of {self.date}",
                 "no candidate had passed the gate by then",
                 f"Promote one, then `penstock run {self.usecase} --date {self.date}`.",
             )
@@ -82,7 +100,7 @@ class Predict(ArtifactTask):
         return {"model": pin.reference, "features": [self.scored()]}
 
     def requires(self) -> list[luigi.Task]:
-        return [self.publication(), self.scored()]
+        return [*self.publications(), self.scored()]
 
     def complete(self) -> bool:
-        return self.publication().complete() and super().complete()
+        return all(task.complete() for task in self.publications()) and super().complete()

@@ -14,13 +14,13 @@ from pipelines.errors import Undecided
 from pipelines.evaluate import CHAMPION, Evaluate, EvaluateChampion
 from pipelines.gate import refusals
 from pipelines.session import current
-from pipelines.task import StepTask
+from pipelines.task import AtHorizon
 from registry.aliases import Decision
 from registry.identity import who_am_i
 
 
-class Publish(StepTask):
-    """The verdict on the best model of a logical date."""
+class Publish(AtHorizon):
+    """The verdict on the best model of a logical date and horizon."""
 
     def evaluations(self) -> list[Evaluate]:
         """One evaluation for each algorithm."""
@@ -29,7 +29,7 @@ class Publish(StepTask):
 
     def incumbent(self) -> EvaluateChampion:
         """The evaluation of the present champion on the same day."""
-        task: EvaluateChampion = self.sibling(EvaluateChampion, changes={})
+        task: EvaluateChampion = self.sibling(EvaluateChampion)
         return task
 
     def requires(self) -> list[luigi.Task]:
@@ -51,7 +51,7 @@ class Publish(StepTask):
             candidate = self.best().candidate()
         except Undecided:
             return None
-        return current().aliases.verdict(self.usecase, CHAMPION, candidate.recipe.key)
+        return current().aliases.verdict(self.model, CHAMPION, candidate.recipe.key)
 
     def complete(self) -> bool:
         return self.verdict() is not None
@@ -66,7 +66,7 @@ class Publish(StepTask):
             *self._obstacles(),
         ]
         decision = session.aliases.settle(
-            (self.usecase, CHAMPION),
+            (self.model, CHAMPION),
             best.candidate().reference(),
             "reject" if reasons else "publish",
             who=who_am_i(session.settings),

@@ -58,8 +58,10 @@ class StepTask(luigi.Task):
         return current().order.priority(self.date)
 
     def sibling(self, kind: type[StepTask], **parameters: Any) -> Any:
-        """A step of another kind for the same use case, date and changes."""
+        """A step of another kind for the same use case, date, changes and, if it has one, horizon."""
         own = {"usecase": self.usecase, "date": self.date, "changes": self.changes}
+        if issubclass(kind, AtHorizon):
+            own["horizon"] = getattr(self, "horizon", "")
         return kind(**{**own, **parameters})
 
     def on_success(self) -> None:
@@ -77,6 +79,36 @@ class StepTask(luigi.Task):
         session.failures.append(error)
         session.observer.failed(self.label, error)
         return str(error)
+
+
+class AtHorizon(StepTask):
+    """A step at one of the use case's horizons: the moments at which it predicts."""
+
+    horizon = luigi.Parameter(default="", description="one that the use case declares, or its own")
+
+    @property
+    def settings(self) -> UseCaseSettings:
+        """The settings of the use case as they hold at the horizon."""
+        return load_usecase(self.usecase).at(self.horizon)
+
+    @property
+    def algorithm_names(self) -> set[str]:
+        """The names of the use case's algorithms, those of other horizons included."""
+        return load_usecase(self.usecase).algorithm_names
+
+    @property
+    def model(self) -> str:
+        """What the horizon's model is called where aliases are: "flights-dayahead"."""
+        return self.settings.model(self.horizon)
+
+    @property
+    def label(self) -> str:
+        """With the name of the horizon, unless it is the use case's own."""
+        return f"{super().label} {self.horizon}".rstrip()
+
+    def at_horizon(self) -> dict[str, str]:
+        """The significant parameter; absent at the use case's own horizon."""
+        return {"horizon": self.horizon} if self.horizon else {}
 
 
 class ArtifactTask(StepTask):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import luigi
 
 from pipelines.features import Features, days_before
-from pipelines.task import ArtifactTask
+from pipelines.task import ArtifactTask, AtHorizon
 from registry.errors import UsageError
 
 
-class Train(ArtifactTask):
+class Train(AtHorizon, ArtifactTask):
     """A model bundle. Threads and seed are part of its identity: both change the trees."""
 
     kind = "train"
@@ -36,28 +36,39 @@ class Train(ArtifactTask):
     def parameters(self) -> Mapping[str, Any]:
         return {
             "algorithm": self.algorithm,
-            "model": hyperparameters(self.settings.algorithms, self.algorithm, self.changes),
+            "model": self.hyperparameters(),
             "seed": self.settings.seed,
             "threads": self.settings.threads,
+            **self.at_horizon(),
         }
 
+    def hyperparameters(self) -> dict[str, Any]:
+        """The settings of the algorithm with the changes of this run.
 
-def hyperparameters(
-    algorithms: Mapping[str, Mapping[str, Any]], algorithm: str, changes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of `algorithm` with the changes of this run.
+        Raises:
+            UsageError: an unknown algorithm, in the task or in the changes; changes of no shape.
+        """
+        settings = self.settings
+        check_names([self.algorithm], settings.algorithms)
+        check_changes(self.changes, self.algorithm_names)
+        return {**settings.algorithms[self.algorithm], **self.changes.get(self.algorithm, {})}
 
-    Raises:
-        UsageError: an unknown algorithm, in the task or in the changes; changes of no shape.
-    """
-    for name, change in {algorithm: {}, **changes}.items():
-        if name not in algorithms:
-            known = ", ".join(sorted(algorithms))
-            raise UsageError(f"unknown algorithm {name!r}", f"known are {known}", "Choose one.")
+
+def check_names(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UsageError for a name that is not known."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        text = ", ".join(sorted(known))
+        raise UsageError(f"unknown algorithm {unknown[0]!r}", f"known are {text}", "Choose one.")
+
+
+def check_changes(changes: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Raise UsageError unless `changes` maps algorithms, of any horizon, to hyperparameters."""
+    check_names(changes, known)
+    for name, change in changes.items():
         if not isinstance(change, Mapping):
             raise UsageError(
                 f"the changes for {name} are {change!r}",
                 "they map hyperparameters to values",
                 f'For example {{"{name}": {{"learning_rate": 0.05}}}}.',
             )
-    return {**algorithms[algorithm], **changes.get(algorithm, {})}

@@ -46,10 +46,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Expectations:
-    """Of each table of the sources, of the features, and of the share of true labels in a day."""
+    """Of each table of the sources, of the features, and of the share of true labels in a day.
+
+    `horizons` says the same as `features` of the horizons that the settings declare.
+    """
 
     sources: Mapping[str, Rows] = field(default_factory=dict)
     features: Rows = field(default_factory=Rows)
+    horizons: Mapping[str, Rows] = field(default_factory=dict)
     label_rate: tuple[float, float] = (0.0, 1.0)
 
 

@@ -43,7 +43,7 @@ Entries = Mapping[str, Mapping[str, Mapping[str, str | int]]]
 
 def step_sources(usecase: str, step: str, root: Path = ROOT) -> list[Path]:
     """The files whose content decides what `step` of `usecase` does, sorted."""
-    own = [f"usecases.{usecase}.{module}" for module in _OWN.get(step, ())]
+    own = [f"usecases.{usecase}.{module}" for module in _own_modules(usecase, step)]
     found: dict[str, Path] = {}
     stack = [f"jobs.{step}", *own]
     while stack:
@@ -54,6 +54,11 @@ def step_sources(usecase: str, step: str, root: Path = ROOT) -> list[Path]:
         found[module] = path
         stack += [name for name in _imports(path) if _counts(name)]
     return sorted(found.values())
+
+
+def _own_modules(usecase: str, step: str) -> list[str]:
+    horizons = load_usecase(usecase).horizon_names[1:] if step == "features" else []
+    return [*_OWN.get(step, ()), *horizons]
 
 
 def step_digest(usecase: str, step: str, root: Path = ROOT) -> str:

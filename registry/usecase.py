@@ -12,10 +12,11 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from registry.artifacts.manifest import model_name
 from registry.errors import BadData, UsageError
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -38,6 +39,21 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Horizon:
+    """Another moment at which a use case predicts, with features and a model of its own.
+
+    Its features are `usecases/<usecase>/<name>.py`, which offers what `features.py` does; its
+    model is called `<usecase>-<name>`. `algorithms`, `gate` and `window_days` stand in for those
+    of the use case.
+    """
+
+    name: str
+    algorithms: Mapping[str, Mapping[str, Any]] | None = None
+    gate: Gate | None = None
+    window_days: int | None = None
+
+
+@dataclass(frozen=True)
 class UseCaseSettings:
     """What the pipeline must know of a use case without importing its work.
 
@@ -45,6 +61,7 @@ class UseCaseSettings:
     the features of D-`window_days` … D-1 and evaluated on D. `algorithms` maps the name of an
     algorithm to its hyperparameters, which may be overridden for one run. `snapshot` names the
     state of the external data (a version and digest), which becomes part of every recipe.
+    `horizons` are further moments of prediction; the last of them scores the next day in batch.
     """
 
     name: str
@@ -59,6 +76,43 @@ class UseCaseSettings:
     threads: int = 2
     gate: Gate = field(default_factory=Gate)
     sizes: Mapping[str, str] = field(default_factory=dict)
+    horizons: tuple[Horizon, ...] = ()
+
+    @property
+    def horizon_names(self) -> list[str]:
+        """Every horizon's name; the first one, of the use case itself, is the empty one."""
+        return ["", *(horizon.name for horizon in self.horizons)]
+
+    def at(self, horizon: str) -> UseCaseSettings:
+        """The settings as they hold at `horizon`.
+
+        Raises:
+            UsageError: it is not declared; names those that are.
+        """
+        if not horizon:
+            return self
+        found = next((known for known in self.horizons if known.name == horizon), None)
+        if found is None:
+            known = ", ".join(self.horizon_names[1:]) or "none"
+            raise UsageError(
+                f"{self.name} has no horizon {horizon!r}", f"known are: {known}", "Choose one."
+            )
+        return replace(
+            self,
+            algorithms=self.algorithms if found.algorithms is None else found.algorithms,
+            gate=found.gate or self.gate,
+            window_days=found.window_days or self.window_days,
+        )
+
+    def model(self, horizon: str) -> str:
+        """What the model of `horizon` is called: "flights", "flights-dayahead"."""
+        return model_name(self.name, horizon)
+
+    @property
+    def algorithm_names(self) -> set[str]:
+        """The names of the algorithms at any horizon."""
+        others = [horizon.algorithms or {} for horizon in self.horizons]
+        return {name for algorithms in (self.algorithms, *others) for name in algorithms}
 
 
 def known_usecases() -> list[str]:
@@ -118,3 +172,14 @@ def load_step(name: str, module: str) -> ModuleType:
             f"usecases/{name} has no {module}.py", "the step needs it", "See docs/usecase.md."
         )
     return importlib.import_module(f"usecases.{name}.{module}")
+
+
+def load_features(name: str, horizon: str = "") -> ModuleType:
+    """The module with `VIEW` and `features` for `horizon`: `features.py`, or the one named alike.
+
+    Raises:
+        UsageError: no such use case, or no such horizon.
+        BadData: the use case lacks this module.
+    """
+    load_usecase(name).at(horizon)
+    return load_step(name, horizon or "features")

@@ -158,7 +158,7 @@ def _details(
     made = manifest.producer
     facts = {
         "key": manifest.key,
-        "model": f"{manifest.name}{f' of {manifest.date}' if manifest.date else ''}",
+        "model": f"{manifest.model}{f' of {manifest.date}' if manifest.date else ''}",
         "live at": ", ".join(live) or "no alias",
         "parameters": _pairs(manifest.parameters),
         "metrics": _pairs(manifest.metrics),

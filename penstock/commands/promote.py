@@ -86,11 +86,11 @@ def promote(
 def _check_name(about: tuple[str, str], manifest: Manifest) -> None:
     from registry.errors import Refused
 
-    if manifest.name != about[0]:
+    if manifest.model != about[0]:
         raise Refused(
-            f"{manifest.key[:16]} is a model of {manifest.name}, not of {about[0]}",
+            f"{manifest.key[:16]} is a model of {manifest.model}, not of {about[0]}",
             "an alias serves one model; its callers would get another's answers",
-            f"Promote it to {manifest.name}@{about[1]}.",
+            f"Promote it to {manifest.model}@{about[1]}.",
         )
 
 

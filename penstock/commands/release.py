@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     source, target = open_registry(args), _target(args)
     reference, manifest = find_named(source.settings, source.store, args.name)
-    about = (manifest.name, args.alias or _alias(args.name))
+    about = (manifest.model, args.alias or _alias(args.name))
     check_alias(*about)
     what = prepare(source, target, about, reference)
     if args.dry_run:

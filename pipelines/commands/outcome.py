@@ -1,4 +1,4 @@
-"""What a run left behind: the verdict, what is live, and where report and predictions lie."""
+"""What a run left behind: the verdicts, what is live, and where reports and predictions lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.errors import Undecided
 from pipelines.predict import Predict
+from pipelines.publish import Publish
 from pipelines.session import Session, using
 from registry.aliases import Decision
 from registry.artifacts.manifest import Manifest
@@ -16,36 +17,52 @@ from registry.command import Console
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The verdict on the date's best candidate, the newest decision, and paths or addresses."""
+class Standing:
+    """How one model stands: the verdict on the date's best candidate, and the newest decision."""
 
-    usecase: str
+    model: str
     verdict: Decision | None
     newest: Decision | None
     report: str
+
+    @property
+    def alias(self) -> str:
+        """The name under which it is live."""
+        return f"{self.model}@champion"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model for each horizon, and the path or address of the predictions."""
+
+    models: list[Standing]
     predictions: str
 
     def document(self) -> dict[str, Any]:
-        """The same for a script."""
-        return vars(self)
+        """The same for a script; at the top what is said of the use case's own horizon."""
+        models = [vars(model) for model in self.models]
+        return {**models[0], "models": models, "predictions": self.predictions}
 
 
 def outcome_of(session: Session, root: Predict) -> Outcome:
     """Read what stands after a run of `root`."""
     with using(session):
-        publication = root.publication()
+        models = [_standing(session, task) for task in root.publications()]
         try:
-            best = session.index.manifest_of(publication.best().recipe)
             predictions = session.index.manifest_of(root.recipe)
         except Undecided:
-            return Outcome(root.usecase, None, None, "", "")
-        return Outcome(
-            root.usecase,
-            publication.verdict(),
-            session.aliases.current(root.usecase, "champion"),
-            _file(session.store, best, ".html"),
-            _file(session.store, predictions, ".parquet"),
-        )
+            return Outcome(models, "")
+        return Outcome(models, _file(session.store, predictions, ".parquet"))
+
+
+def _standing(session: Session, task: Publish) -> Standing:
+    newest = session.aliases.current(task.model, "champion")
+    try:
+        best = session.index.manifest_of(task.best().recipe)
+    except Undecided:
+        return Standing(task.model, None, newest, "")
+    report = _file(session.store, best, ".html")
+    return Standing(task.model, task.verdict(), newest, report)
 
 
 def _file(store: Store, manifest: Manifest, ending: str) -> str:
@@ -60,19 +77,41 @@ def _file(store: Store, manifest: Manifest, ending: str) -> str:
 
 def tell(outcome: Outcome, console: Console) -> None:
     """Tell a person, and name the next command."""
-    name = f"{outcome.usecase}@champion"
-    verdict, newest = outcome.verdict, outcome.newest
-    live = newest.live if newest else None
-    if newest and live:
-        console.line(f"live         {name} {live.key[:16]} (revision {newest.revision})")
-    for label, place in (("report", outcome.report), ("predictions", outcome.predictions)):
-        if place:
-            console.line(f"{label:<12} {place}")
-    if verdict and verdict.action == "reject" and (not live or live.key != verdict.candidate.key):
-        key = verdict.candidate.key[:16]
-        console.line(f"rejected     {key}: {'; '.join(verdict.reasons)}")
-        console.next(f"penstock promote {name} {key} --why TEXT", "make it live nevertheless")
+    for model in outcome.models:
+        _tell_model(model, console)
+    if outcome.predictions:
+        console.line(f"predictions  {outcome.predictions}")
+    first, live = outcome.models[0], _live(outcome.models[0])
+    refused = next((model for model in outcome.models if _was_refused(model)), None)
+    if refused and refused.verdict:
+        key = refused.verdict.candidate.key[:16]
+        console.next(f"penstock promote {refused.alias} {key} --why TEXT", "make it live anyway")
     elif live:
-        console.next(f"penstock serve {name}", "answer requests with it")
+        console.next(f"penstock serve {first.alias}", "answer requests with it")
     else:
-        console.next(f"penstock models history {name}", "every decision, and why")
+        console.next(f"penstock models history {first.alias}", "every decision, and why")
+
+
+def _tell_model(model: Standing, console: Console) -> None:
+    if live := _live(model):
+        console.line(f"live         {model.alias} {live}")
+    if model.verdict and _was_refused(model):
+        key = model.verdict.candidate.key[:16]
+        console.line(f"rejected     {key}: {'; '.join(model.verdict.reasons)}")
+    if model.report:
+        console.line(f"report       {model.report}")
+
+
+def _live(model: Standing) -> str:
+    """The live model in words, empty where there is none."""
+    newest = model.newest
+    live = newest.live if newest else None
+    return f"{live.key[:16]} (revision {newest.revision})" if newest and live else ""
+
+
+def _was_refused(model: Standing) -> bool:
+    """Whether the verdict refused the candidate, and nobody promoted it since."""
+    if model.verdict is None or model.verdict.action != "reject":
+        return False
+    live = model.newest.live if model.newest else None
+    return live is None or live.key != model.verdict.candidate.key

@@ -21,6 +21,11 @@ from registry.errors import BadData, Corrupt, UsageError
 FORMAT = 1
 
 
+def model_name(name: str, horizon: str) -> str:
+    """The name of a use case's model at a horizon; the use case's own horizon has no name."""
+    return f"{name}-{horizon}" if horizon else name
+
+
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file of an artifact: path below the artifact's folder, bytes, hex sha256."""
 
@@ -87,6 +92,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signature: dict[str, Any] | None = None
     format: int = FORMAT
     version: str = ""
+
+    @property
+    def model(self) -> str:
+        """What a model is called where aliases are: "flights", at a horizon "flights-dayahead"."""
+        return model_name(self.name, self.parameters.get("horizon", ""))
 
     def sealed(self) -> Manifest:
         """The same manifest as its readers will see it, with `version` over everything else.

@@ -72,7 +72,7 @@ def test_evaluation(model, featured, out):
     assert metrics == outcome.metrics
     assert metrics["auc_gain"] == pytest.approx(metrics["auc"] - metrics["base_auc"])
     report = (out / "report.html").read_text()
-    assert report.count("<svg") == 2
+    assert report.count("<svg") == 3 + len({"carrier", "origin", "hours"})
     assert f"{metrics['auc']:.4f}" in report
     outside = [f"{scheme}://" for scheme in ("http", "https")]
     allowed = report.replace("http://www.w3.org/", "")
@@ -126,7 +126,7 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
     }  # fmt: skip
     digests = [_digests(job, tmp_path / name) for name in ("one", "two")]
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 3 + 2 + 4 + 2 + 1
+    assert len(digests[0]) == 3 + 2 + 4 + 4 + 1
     assert all(digests[0][f"train/{path.name}"] == _sha256(path) for path in folder.iterdir())
 
 

@@ -37,6 +37,7 @@ SMALL = dataclasses.replace(
     lookback_days=1,
     algorithms={"lightgbm": {"num_iterations": 20}, "logistic": {}},
     gate=Gate(-1.0, -1.0, 1.0),
+    horizons=(),
 )
 
 #: One store for all of them.

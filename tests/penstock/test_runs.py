@@ -84,11 +84,11 @@ def test_a_run_that_is_not_there(place: Place) -> None:
 def test_a_plan_writes_nothing(place: Place) -> None:
     done = place.run("plan", *WORDS, "--json")
     counts = done.document["counts"]
-    assert (done.code, counts["run"], counts["decide"]) == (0, 14, 3)
+    assert (done.code, counts["run"], counts["decide"]) == (0, 20, 5)
     assert not (place.folder / "var").exists()
     text = place.ok("plan", *WORDS).out
     assert re.search(r"train flights 2013-01-04 lightgbm +run +missing +[0-9a-f]{16} +s", text)
-    assert "14 to run, 3 decided on the way" in text
+    assert "20 to run, 5 decided on the way" in text
     assert "next: penstock run flights --date 2013-01-04" in text
     assert place.ok("run", *WORDS, "--dry-run").out == text
 
@@ -106,21 +106,21 @@ def test_run_then_run_again(place: Place) -> None:
     again = place.ok("run", *WORDS).out
     assert "Nothing to do" in again
     assert predictions in again
-    changed = place.ok("plan", *WORDS, "--set", "lightgbm.num_leaves=15").out
-    assert re.search(r"train flights 2013-01-04 lightgbm +run +.*31 → 15", changed)
+    changed = place.ok("plan", *WORDS, "--set", "lightgbm.num_leaves=7").out
+    assert re.search(r"train flights 2013-01-04 lightgbm +run +.*15 → 7", changed)
     assert "ingest" not in changed
 
 
 @pytest.mark.usefixtures("jobs")
 def test_status_lists_and_shows_runs(place: Place) -> None:
     run = place.ok("run", *WORDS, "--json").document
-    assert len(run["made"]) == 15
+    assert len(run["made"]) == 21
     assert run["verdict"]["action"] == "publish"
     text = place.ok("status").out
-    assert re.search(rf"{run['run']}  flights 2013-01-04  succeeded +15 .* tester", text)
+    assert re.search(rf"{run['run']}  flights 2013-01-04  succeeded +21 .* tester", text)
     shown = place.ok("status", run["run"]).out
     assert re.search(r"made +train flights 2013-01-04 catboost +[0-9a-f]{16} +s .* missing", shown)
-    assert "15 made, 2 decided" in shown
+    assert "21 made, 4 decided" in shown
     assert set(place.ok("status", run["run"], "--json").document["made"]) == set(run["made"])
 
 
@@ -142,7 +142,7 @@ def test_a_failed_job_is_named(place: Place, jobs: Jobs, capsys, monkeypatch) ->
     assert main(["run", *WORDS]) == 65
     out, err = capsys.readouterr()
     assert re.search(r"failed +train flights 2013-01-04 lightgbm .*the rows are off", out)
-    assert "2 steps failed" in err
+    assert "3 steps failed" in err
     assert main(["status", "--json"]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert run["status"] == "failed"

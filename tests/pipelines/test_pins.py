@@ -11,7 +11,7 @@ from pipelines.run import root_task
 from registry.artifacts.manifest import Reference
 from registry.artifacts.records import encode_record
 from registry.errors import BadData, NotFound
-from tests.pipelines.small import DAY, NAME, evaluated, small_work
+from tests.pipelines.small import DAY, NAME, by_algorithm, evaluated, small_work
 from tests.races import race_threads
 
 NEXT = DAY + dt.timedelta(days=1)
@@ -130,7 +130,13 @@ def test_a_withdrawn_scorer_gives_way(world):
 
 
 def _refusing(world):
-    return small_work(lambda _: evaluated(0.59, auc=0.5))
+    """Work that finds every new model too bad, and those there are as good as before."""
+    known = {model.key for model in world.manifests("model/")}
+
+    def score(model):
+        return by_algorithm(model) if model.key in known else evaluated(0.59, auc=0.5)
+
+    return small_work(score)
 
 
 def test_what_is_live_scores_even_if_it_was_withdrawn_before(world):

@@ -1,10 +1,6 @@
 """Features of a flight at the *departure* horizon: what was known at its scheduled departure.
 
-Every fact is joined by `registry.features.asof`, which sees known_at < as_of only. The schedule
-and the register of aircraft are known beforehand.
-
-A flight without a tail number is left out: in this source only cancelled flights lack it (2,512
-of 8,255), so that the gap itself would give the outcome away.
+The aircraft is known by then, and its register before any flight of it.
 """
 
 from __future__ import annotations
@@ -12,14 +8,22 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from registry.errors import BadData
-from registry.features.asof import Visible, visible
 from registry.features.view import Column, FeatureView
+from usecases.flights.facts import (
+    DAY,
+    RECENT,
+    WEATHER,
+    Columns,
+    Delays,
+    departures_around,
+    flights_of,
+    latest_weather,
+    nullable,
+    schedule,
+)
 from usecases.flights.settings import SETTINGS
 
 VIEW = FeatureView(
@@ -38,15 +42,7 @@ VIEW = FeatureView(
         Column("plane_age", "int64"),
         Column("plane_seats", "int64"),
         Column("plane_engines", "int64"),
-        Column("temp"),
-        Column("dewp"),
-        Column("humid"),
-        Column("wind_dir"),
-        Column("wind_speed"),
-        Column("wind_gust"),
-        Column("precip"),
-        Column("pressure"),
-        Column("visib"),
+        *(Column(name) for name in WEATHER),
         Column("aircraft_arr_delay"),
         Column("aircraft_hours_since"),
         Column("origin_dep_delay"),
@@ -58,21 +54,12 @@ VIEW = FeatureView(
         Column("carrier_origin_last_dep_delay"),
         Column("dest_arr_delay"),
         Column("carrier_arr_delay_day"),
+        Column("route_late_day"),
         Column("flight_arr_delay_days"),
+        Column("flight_late_days"),
+        Column("carrier_route_late_days"),
     ),
 )
-
-_WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure",
-            "visib"]  # fmt: skip
-_WEATHER_AGE = dt.timedelta(hours=6)
-_RECENT = dt.timedelta(hours=3)
-_DAY = dt.timedelta(hours=24)
-_AROUND = 30 * 60 * 1_000_000  # half an hour, in microseconds
-_MINUTE = 60_000_000
-_HOUR = 60 * _MINUTE
-_NEVER = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)
-
-Floats = NDArray[np.float64]
 
 
 def features(days: Sequence[Mapping[str, pa.Table]], date: dt.date) -> pa.Table:
@@ -81,47 +68,18 @@ def features(days: Sequence[Mapping[str, pa.Table]], date: dt.date) -> pa.Table:
     Raises:
         BadData: there are no days, or a table lacks columns.
     """
-    if not days:
-        raise BadData(f"no days to make features of {date} from", "", "Ingest the day first.")
-    rows = days[-1]["flights"]
-    rows = rows.filter(pc.is_valid(rows["tailnum"]))
-    history = pa.concat_tables([day["flights"] for day in days])
+    rows, history = flights_of(days, date)
     weather = pa.concat_tables([day["weather"] for day in days])
-    columns = {name: rows[name] for name in ("id", "as_of")}
-    columns |= _schedule(rows, history, date)
+    columns: Columns = {name: rows[name] for name in ("id", "as_of")}
+    columns |= schedule(rows, date)
+    columns |= {"departures_around": pa.array(departures_around(rows, history))}
     columns |= _planes(rows, days[-1]["planes"], date)
-    columns |= _weather_known(rows, weather)
+    columns |= latest_weather(rows, weather)
     columns |= _delays(rows, history)
     return VIEW.conform(pa.table(columns))
 
 
-def _schedule(
-    rows: pa.Table, history: pa.Table, date: dt.date
-) -> dict[str, pa.ChunkedArray | pa.Array]:
-    names = ("carrier", "origin", "dest", "minute_of_day", "distance", "scheduled_minutes")
-    return {
-        **{name: rows[name] for name in names},
-        "weekday": pa.array(np.full(rows.num_rows, date.weekday(), dtype=np.int64)),
-        "departures_around": pa.array(_departures_around(rows, history)),
-    }
-
-
-def _departures_around(rows: pa.Table, history: pa.Table) -> NDArray[np.int64]:
-    """Departures scheduled from the same airport within half an hour of each row's."""
-    counts = np.zeros(rows.num_rows, dtype=np.int64)
-    at, when = np.asarray(rows["origin"]), _microseconds(rows["as_of"])
-    origins, times = np.asarray(history["origin"]), _microseconds(history["as_of"])
-    for origin in np.unique(at):
-        scheduled = np.sort(times[origins == origin])
-        here = at == origin
-        last = np.searchsorted(scheduled, when[here] + _AROUND, side="right")
-        counts[here] = last - np.searchsorted(scheduled, when[here] - _AROUND)
-    return counts
-
-
-def _planes(
-    rows: pa.Table, planes: pa.Table, date: dt.date
-) -> dict[str, pa.ChunkedArray | pa.Array]:
+def _planes(rows: pa.Table, planes: pa.Table, date: dt.date) -> Columns:
     index = pc.index_in(rows["tailnum"], value_set=planes["tailnum"])
     found = planes.take(index)
     return {
@@ -131,80 +89,25 @@ def _planes(
     }
 
 
-def _weather_known(rows: pa.Table, weather: pa.Table) -> dict[str, pa.Array]:
-    latest = visible(rows, weather, by=["origin"], within=_WEATHER_AGE).latest
-    return {name: _nullable(_pick(_floats(weather[name]), latest)) for name in _WEATHER}
-
-
-def _delays(rows: pa.Table, history: pa.Table) -> dict[str, pa.Array]:
-    arrival, departure = _floats(history["arr_delay"]), _floats(history["dep_delay"])
-    cancelled = _floats(pc.cast(history["cancelled"], pa.float64()))
-
-    def arrivals(by: list[str], within: dt.timedelta | None = None) -> Visible:
-        return visible(rows, history, by=by, within=within)
-
-    def departures(by: list[str], within: dt.timedelta) -> Visible:
-        return visible(rows, history, by=by, within=within, known_at="departed_at")
-
-    aircraft = visible(rows, _arrived(history), by=["tailnum"])
-    since = _microseconds(rows["as_of"]) - _pick_times(_arrived(history), aircraft.latest)
-    own = _pick(_floats(_arrived(history)["arr_delay"]), aircraft.latest)
-    airline = ["carrier", "origin"]
+def _delays(rows: pa.Table, history: pa.Table) -> Columns:
+    delays = Delays(rows, history)
+    airline, flight, route = ["carrier", "origin"], ["carrier", "flight"], ["origin", "dest"]
+    own, since = delays.aircraft()
     columns = {
         "aircraft_arr_delay": own,
-        "aircraft_hours_since": np.where(np.isnan(own), np.nan, since / _HOUR),
-        "origin_dep_delay": departures(["origin"], _RECENT).mean(departure),
-        "origin_cancelled": arrivals(["origin"], 2 * _RECENT).mean(cancelled),
-        "origin_waiting": _waiting(rows, history, ["origin"]),
-        "carrier_origin_waiting": _waiting(rows, history, airline),
-        "carrier_origin_dep_delay": departures(airline, _RECENT).mean(departure),
-        "carrier_origin_arr_delay": arrivals(airline, 2 * _RECENT).mean(arrival),
-        "carrier_origin_last_dep_delay": _pick(departure, departures(airline, _DAY).latest),
-        "dest_arr_delay": arrivals(["dest"], 2 * _RECENT).mean(arrival),
-        "carrier_arr_delay_day": arrivals(["carrier"], _DAY).mean(arrival),
-        "flight_arr_delay_days": arrivals(["carrier", "flight"]).mean(arrival),
+        "aircraft_hours_since": since,
+        "origin_dep_delay": delays.departure(["origin"], RECENT),
+        "origin_cancelled": delays.cancelled(["origin"], 2 * RECENT),
+        "origin_waiting": delays.waiting(["origin"]),
+        "carrier_origin_waiting": delays.waiting(airline),
+        "carrier_origin_dep_delay": delays.departure(airline, RECENT),
+        "carrier_origin_arr_delay": delays.arrival(airline, 2 * RECENT),
+        "carrier_origin_last_dep_delay": delays.last_departure(airline, DAY),
+        "dest_arr_delay": delays.arrival(["dest"], 2 * RECENT),
+        "carrier_arr_delay_day": delays.arrival(["carrier"], DAY),
+        "route_late_day": delays.late(route, DAY),
+        "flight_arr_delay_days": delays.arrival(flight),
+        "flight_late_days": delays.late(flight),
+        "carrier_route_late_days": delays.late(["carrier", *route]),
     }
-    return {name: _nullable(values) for name, values in columns.items()}
-
-
-def _waiting(rows: pa.Table, history: pa.Table, by: list[str]) -> Floats:
-    """Mean minutes that the flights scheduled in the last three hours have waited so far.
-
-    A flight that has left before `as_of` waited its departure delay; one that has not, the time
-    since its schedule. So a queue shows that departures alone would hide until it moves.
-    """
-    seen = visible(rows, history, by=by, within=_RECENT, known_at="as_of")
-    scheduled = _microseconds(history["as_of"])[seen.order]
-    departed = _microseconds(pc.fill_null(history["departed_at"], _NEVER))[seen.order]
-    waited = np.full(rows.num_rows, np.nan)
-    now = _microseconds(rows["as_of"])
-    for row in np.flatnonzero(seen.count):
-        part = slice(seen.start[row], seen.stop[row])
-        until = np.where(departed[part] < now[row], departed[part], now[row])
-        waited[row] = (until - scheduled[part]).mean() / _MINUTE
-    return waited
-
-
-def _arrived(history: pa.Table) -> pa.Table:
-    return history.filter(pc.is_valid(history["arr_delay"]))
-
-
-def _pick(values: Floats, indices: NDArray[np.int64]) -> Floats:
-    """values[indices], NaN where the index is -1."""
-    return np.append(values, np.nan)[indices]
-
-
-def _pick_times(events: pa.Table, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.append(_microseconds(events["known_at"]), 0)[indices]
-
-
-def _floats(column: pa.ChunkedArray) -> Floats:
-    return np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
-
-
-def _microseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    return np.asarray(pc.cast(column, pa.int64()).to_numpy(), dtype=np.int64)
-
-
-def _nullable(values: Floats) -> pa.Array:
-    return pa.array(values, pa.float64(), mask=np.isnan(values))
+    return {name: nullable(values) for name, values in columns.items()}

@@ -33,3 +33,14 @@ def base_rate_groups(features: pa.Table) -> pa.Array:
     hour = pc.cast(pc.divide(features["minute_of_day"], 60), pa.string())
     groups = pc.binary_join_element_wise(features["carrier"], hour, " ")
     return groups.combine_chunks()
+
+
+def slices(features: pa.Table) -> dict[str, pa.Array]:
+    """The parts into which an evaluation is cut: by carrier, by origin, by three hours."""
+    start = pc.multiply(pc.divide(features["minute_of_day"], 180), 3)
+    clock = [pc.utf8_lpad(pc.cast(hour, pa.string()), 2, "0") for hour in (start, pc.add(start, 3))]
+    return {
+        "carrier": features["carrier"].combine_chunks(),
+        "origin": features["origin"].combine_chunks(),
+        "hours": pc.binary_join_element_wise(*clock, "–").combine_chunks(),
+    }

@@ -85,8 +85,23 @@ _FEATURES = Rows(
     },
 )
 
+_EVENING = Rows(
+    least=300,
+    most=1_500,
+    unique=("id",),
+    columns={
+        "carrier": Values(categories=_CARRIERS),
+        "origin": Values(categories=_AIRPORTS),
+        "minute_of_day": Values(low=0, high=_DAY),
+        "distance": Values(low=10, high=6_000),
+        "carrier_late_more": Values(low=-1, high=1, nulls=_ANY),
+        "route_late_more": Values(low=-1, high=1, nulls=_ANY),
+    },
+)
+
 EXPECTATIONS = Expectations(
     sources={"flights": _FLIGHTS, "weather": _WEATHER, "planes": _PLANES},
     features=_FEATURES,
+    horizons={"dayahead": _EVENING},
     label_rate=(0.01, 0.95),
 )
