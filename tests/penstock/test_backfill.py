@@ -46,7 +46,9 @@ def test_it_plans_runs_and_tells_each_date(place: Place) -> None:
     assert Counter(document["counts"])["run"] > 0
     text = place.ok("backfill", *RANGE).out
     assert "Nothing to do: everything is there." in text
-    assert re.search(r"2013-01-05  published [0-9a-f]{16} as revision 2  there", text)
+    assert re.search(
+        r"2013-01-05  published [0-9a-f]{16} as revision 2; dayahead: published .*  there", text
+    )
     runs = place.ok("status").out
     assert len(re.findall(r"flights 2013-01-04\.\.2013-01-06", runs)) == 1
 
