@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs import algorithms, measures
-from jobs.outcome import Inputs, Outcome, Parameters, folders
+from jobs.best import best_of
+from jobs.outcome import Inputs, Outcome, Parameters, folder, folders
 from jobs.window import read_window
 from registry.features.view import FeatureView
 from registry.models.building import build_bundle
@@ -29,7 +30,7 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
 
     Parameters: usecase, date, algorithm ("lightgbm", "catboost", or the name of a predictor of the
     use case's own), model (hyperparameters), seed, threads, and horizon where it is not the use
-    case's own. Labels that were not known before `date` are left out.
+    case's own. Input `search`, where there is one, brings better hyperparameters. Labels that were not known before `date` are left out.
 
     Raises:
         BadData: no rows, one class only, broken inputs, or hyperparameters that the library
@@ -40,7 +41,7 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     table, labels = read_window(view, folders(inputs, "features"), before=date)
     signature = view.signature(view.vocabularies(table), [OUTPUT])
     matrix = encode_table(signature, table)
-    trained = algorithms.train(signature, matrix, labels, parameters)
+    trained = algorithms.train(signature, matrix, labels, _with_best(inputs, parameters))
     bundle = build_bundle(
         out,
         flavor=trained.flavor,
@@ -56,6 +57,14 @@ def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     predictor.close()
     metrics = {f"train_{name}": value for name, value in fitted.items()}
     return Outcome(metrics, msgspec.to_builtins(signature), rows=len(labels))
+
+
+def _with_best(inputs: Inputs, parameters: Parameters) -> Parameters:
+    """The parameters, with the hyperparameters that the input `search` found, if there is one."""
+    if not inputs.get("search"):
+        return parameters
+    best = best_of(folder(inputs, "search"), parameters["algorithm"])
+    return {**parameters, "model": {**parameters["model"], **best}}
 
 
 def _golden_rows(table: pa.Table, view: FeatureView) -> list[dict[str, Any]]:

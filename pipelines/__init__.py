@@ -11,6 +11,7 @@ from pipelines.features import Features
 from pipelines.ingest import Ingest
 from pipelines.predict import Predict
 from pipelines.publish import Publish
+from pipelines.search import Search
 from pipelines.train import Train
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "Ingest",
     "Predict",
     "Publish",
+    "Search",
     "Train",
 ]

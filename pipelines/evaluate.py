@@ -27,6 +27,7 @@ class Evaluate(AtHorizon, ArtifactTask):
     kind = "evaluate"
     family = "evaluation"
     algorithm = luigi.Parameter(description="one of the use case's algorithms")
+    search: dict[str, Any] = luigi.DictParameter(default={}, description="plan of a search before")
 
     @property
     def label(self) -> str:
@@ -34,7 +35,7 @@ class Evaluate(AtHorizon, ArtifactTask):
 
     def candidate(self) -> Train:
         """The task whose model is evaluated."""
-        train: Train = self.sibling(Train, algorithm=self.algorithm)
+        train: Train = self.sibling(Train, algorithm=self.algorithm, search=self.search)
         return train
 
     def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
@@ -44,7 +45,21 @@ class Evaluate(AtHorizon, ArtifactTask):
         return self.at_horizon()
 
 
-class EvaluateChampion(AtHorizon, ArtifactTask):
+class Contest(AtHorizon):
+    """A step about all candidates of a date; `searches` maps algorithms to plans of searches."""
+
+    searches: dict[str, Any] = luigi.DictParameter(default={}, description="plan by algorithm")
+
+    def evaluations(self) -> list[Evaluate]:
+        """One evaluation for each algorithm, after the search that is asked for or declared."""
+        searches = self.searches or self.settings.searches
+        return [
+            self.sibling(Evaluate, algorithm=name, search=searches.get(name, {}))
+            for name in sorted(self.settings.algorithms)
+        ]
+
+
+class EvaluateChampion(Contest, ArtifactTask):
     """Metrics of the champion that was live when a run first came to this date.
 
     Its report shows the candidates beside it.
@@ -63,7 +78,7 @@ class EvaluateChampion(AtHorizon, ArtifactTask):
         return f"{CHAMPION}-{self.horizon}".rstrip("-")
 
     def parameters(self) -> Mapping[str, Any]:
-        return {**self.at_horizon(), "rivals": [task.algorithm for task in self.rivals()]}
+        return {**self.at_horizon(), "rivals": [task.algorithm for task in self.evaluations()]}
 
     def decide(self) -> None:
         live = live_champion(current().aliases, self.model)
@@ -81,12 +96,7 @@ class EvaluateChampion(AtHorizon, ArtifactTask):
         champion = self.champion()
         if champion is None:
             raise Undecided("nobody: there was no champion to compare with")
-        return {"model": champion, "rivals": self.rivals(), **evaluation_days(self)}
-
-    def rivals(self) -> list[Evaluate]:
-        """The evaluations of the candidates that the report shows beside the champion."""
-        names = sorted(self.settings.algorithms)
-        return [self.sibling(Evaluate, algorithm=name) for name in names]
+        return {"model": champion, "rivals": self.evaluations(), **evaluation_days(self)}
 
     def requires(self) -> list[luigi.Task]:
         """Days and candidates alone: they are known before the champion is.
@@ -95,7 +105,7 @@ class EvaluateChampion(AtHorizon, ArtifactTask):
         """
         days = evaluation_days(self)
         before = current().order.before(self.date, self.horizon)
-        return [*days["features"], *days["window"], *self.rivals(), *before]
+        return [*days["features"], *days["window"], *self.evaluations(), *before]
 
     def is_incomparable(self) -> bool:
         """Whether the champion could not be evaluated on these days.

@@ -11,25 +11,19 @@ from collections.abc import Mapping
 import luigi
 
 from pipelines.errors import Undecided
-from pipelines.evaluate import CHAMPION, Evaluate, EvaluateChampion
+from pipelines.evaluate import CHAMPION, Contest, Evaluate, EvaluateChampion
 from pipelines.gate import refusals
 from pipelines.session import current
-from pipelines.task import AtHorizon
 from registry.aliases import Decision
 from registry.identity import who_am_i
 
 
-class Publish(AtHorizon):
+class Publish(Contest):
     """The verdict on the best model of a logical date and horizon."""
-
-    def evaluations(self) -> list[Evaluate]:
-        """One evaluation for each algorithm."""
-        names = sorted(self.settings.algorithms)
-        return [self.sibling(Evaluate, algorithm=name) for name in names]
 
     def incumbent(self) -> EvaluateChampion:
         """The evaluation of the present champion on the same day."""
-        task: EvaluateChampion = self.sibling(EvaluateChampion)
+        task: EvaluateChampion = self.sibling(EvaluateChampion, searches=self.searches)
         return task
 
     def requires(self) -> list[luigi.Task]:

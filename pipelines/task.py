@@ -137,7 +137,7 @@ class ArtifactTask(StepTask):
         return Recipe(
             family=self.family,
             name=self.usecase,
-            version=self.settings.versions[self.kind],
+            version=self.settings.version(self.kind),
             parameters=self.parameters(),
             inputs={role: _key(value) for role, value in self.inputs().items()},
             externals=self.externals(),

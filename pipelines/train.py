@@ -18,6 +18,7 @@ class Train(AtHorizon, ArtifactTask):
     kind = "train"
     family = "model"
     algorithm = luigi.Parameter(description="one of the use case's algorithms")
+    search: dict[str, Any] = luigi.DictParameter(default={}, description="plan of a search before")
 
     @property
     def label(self) -> str:
@@ -31,7 +32,15 @@ class Train(AtHorizon, ArtifactTask):
                 f"the sources of {self.usecase} begin on {self.settings.first_date}",
                 "Choose a later date.",
             )
-        return {"features": [self.sibling(Features, date=day, changes={}) for day in days]}
+        features = [self.sibling(Features, date=day, changes={}) for day in days]
+        return {"features": features, **({"search": [self.searched()]} if self.search else {})}
+
+    def searched(self) -> ArtifactTask:
+        """The search whose best hyperparameters come before those of the settings."""
+        from pipelines.search import Search  # which trains its trials in turn
+
+        task: Search = self.sibling(Search, algorithm=self.algorithm, plan=self.search)
+        return task
 
     def parameters(self) -> Mapping[str, Any]:
         return {

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry.errors import BadData, PenstockError, Refused
-from registry.usecase import STEPS, known_usecases, load_usecase
+from registry.usecase import FURTHER_STEPS, STEPS, known_usecases, load_usecase
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "steps.lock"
@@ -120,10 +120,10 @@ def present(root: Path = ROOT) -> Entries:
 def _steps_of(usecase: str, root: Path) -> dict[str, dict[str, str | int]]:
     return {
         step: {
-            "version": load_usecase(usecase).versions[step],
+            "version": load_usecase(usecase).version(step),
             "sources": step_digest(usecase, step, root),
         }
-        for step in STEPS
+        for step in (*STEPS, *FURTHER_STEPS)
     }
 
 

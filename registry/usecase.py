@@ -24,6 +24,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 #: The steps of a use case, in the order of the data. Each has an explicit version.
 STEPS = ("ingest", "features", "train", "evaluate", "predict")
 
+#: Steps that not every use case takes; their version is 1 until the settings say another.
+FURTHER_STEPS = ("search",)
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -62,6 +65,8 @@ class UseCaseSettings:
     algorithm to its hyperparameters, which may be overridden for one run. `snapshot` names the
     state of the external data (a version and digest), which becomes part of every recipe.
     `horizons` are further moments of prediction; the last of them scores the next day in batch.
+    `searches` maps an algorithm to the plan of a search that precedes every training of it at the
+    use case's own horizon: see `pipelines.search.Search`.
     """
 
     name: str
@@ -77,6 +82,12 @@ class UseCaseSettings:
     gate: Gate = field(default_factory=Gate)
     sizes: Mapping[str, str] = field(default_factory=dict)
     horizons: tuple[Horizon, ...] = ()
+    searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def version(self, step: str) -> int:
+        """The version of a step. Raises KeyError where none is given and none is assumed."""
+        assumed = dict.fromkeys(FURTHER_STEPS, 1)
+        return {**assumed, **self.versions}[step]
 
     @property
     def horizon_names(self) -> list[str]:
@@ -102,6 +113,7 @@ class UseCaseSettings:
             algorithms=self.algorithms if found.algorithms is None else found.algorithms,
             gate=found.gate or self.gate,
             window_days=found.window_days or self.window_days,
+            searches={},
         )
 
     def model(self, horizon: str) -> str:

@@ -52,7 +52,7 @@ def outcome_of(session: Session, root: Predict) -> Outcome:
             predictions = session.index.manifest_of(root.recipe)
         except Undecided:
             return Outcome(models, "")
-        return Outcome(models, _file(session.store, predictions, ".parquet"))
+        return Outcome(models, file_of(session.store, predictions, ".parquet"))
 
 
 def _standing(session: Session, task: Publish) -> Standing:
@@ -61,11 +61,11 @@ def _standing(session: Session, task: Publish) -> Standing:
         best = session.index.manifest_of(task.best().recipe)
     except Undecided:
         return Standing(task.model, None, newest, "")
-    report = _file(session.store, best, ".html")
+    report = file_of(session.store, best, ".html")
     return Standing(task.model, task.verdict(), newest, report)
 
 
-def _file(store: Store, manifest: Manifest, ending: str) -> str:
+def file_of(store: Store, manifest: Manifest, ending: str) -> str:
     """Where the artifact's first file with that ending lies, from here where it is below here."""
     found = [file.path for file in manifest.files if file.path.endswith(ending)]
     key = f"{manifest.data}{found[0]}" if found else manifest.data.rstrip("/")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = {
+    "flights": "models of flights beside the base rate, over forty days; about ten minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
 }
 
