@@ -91,7 +91,7 @@ class ThreadedFactory:
         """A worker that runs `worker_processes` tasks at once."""
         return ThreadedWorker(
             scheduler=scheduler,
-            worker_processes=max(2, worker_processes),
+            worker_processes=max(1, worker_processes),
             assistant=assistant,
             check_complete_on_run=True,
             no_install_shutdown_handler=True,
