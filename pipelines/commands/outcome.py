@@ -18,12 +18,16 @@ from registry.command import Console
 
 @dataclass(frozen=True)
 class Standing:
-    """How one model stands: the verdict on the date's best candidate, and the newest decision."""
+    """How one model stands: the verdict on the date's best candidate, and the newest decision.
+
+    `comparison` is the page of the champion of before beside the candidates.
+    """
 
     model: str
     verdict: Decision | None
     newest: Decision | None
     report: str
+    comparison: str = ""
 
     @property
     def alias(self) -> str:
@@ -62,7 +66,18 @@ def _standing(session: Session, task: Publish) -> Standing:
     except Undecided:
         return Standing(task.model, None, newest, "")
     report = file_of(session.store, best, ".html")
-    return Standing(task.model, task.verdict(), newest, report)
+    return Standing(task.model, task.verdict(), newest, report, _comparison(session, task))
+
+
+def _comparison(session: Session, task: Publish) -> str:
+    """Where the champion is shown beside the candidates; empty where there was none."""
+    incumbent = task.incumbent()
+    try:
+        if not session.index.has(incumbent.recipe):
+            return ""
+    except Undecided:
+        return ""
+    return file_of(session.store, session.index.manifest_of(incumbent.recipe), ".html")
 
 
 def file_of(store: Store, manifest: Manifest, ending: str) -> str:
@@ -100,6 +115,8 @@ def _tell_model(model: Standing, console: Console) -> None:
         console.line(f"rejected     {key}: {'; '.join(model.verdict.reasons)}")
     if model.report:
         console.line(f"report       {model.report}")
+    if model.comparison:
+        console.line(f"comparison   {model.comparison}")
 
 
 def _live(model: Standing) -> str:

@@ -65,7 +65,10 @@ def aliases_of(folder: Path) -> Aliases:
 def root_of(name: str, date: dt.date = DAY) -> StepTask:
     """The task that a round runs: one job, two, or six and a verdict."""
     about: dict[str, Any] = {"usecase": NAME, "date": date}
-    return {"ingest": Ingest, "features": Features, "publish": Publish}[name](**about)
+    kinds: dict[str, type[StepTask]] = {
+        "ingest": Ingest, "features": Features, "publish": Publish,
+    }  # fmt: skip
+    return kinds[name](**about)
 
 
 def command(attempt: Attempt, reference: AttemptReference) -> list[str]:

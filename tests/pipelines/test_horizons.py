@@ -94,6 +94,10 @@ def test_a_plan_and_an_outcome_tell_of_both(both):
         f"{NAME}@champion", f"{NAME}-evening@champion",
     ]  # fmt: skip
     assert outcome.document()["verdict"] == outcome.models[0].verdict
+    assert not outcome.models[0].comparison
+    both.run(NEXT)
+    after = outcome_of(both.session(), root_task(NAME, NEXT))
+    assert all(model.comparison for model in after.models)
     assert outcome.predictions
 
 
