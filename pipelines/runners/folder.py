@@ -38,6 +38,7 @@ from pipelines.runners.states import (
     kind_of,
 )
 from registry.artifacts.attempt import Attempt
+from registry.decoders import decoder
 from registry.errors import Corrupt
 
 LOCKS = "locks"
@@ -177,6 +178,6 @@ class JobFolder:
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         try:
-            return msgspec.json.decode((self.path / name).read_bytes(), type=kind)
+            return decoder(kind).decode((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None

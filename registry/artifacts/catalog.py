@@ -18,6 +18,7 @@ from registry.artifacts.layout import lineage_path
 from registry.artifacts.manifest import Manifest
 from registry.artifacts.retract import is_retracted, read_epochs
 from registry.artifacts.store.protocol import Store
+from registry.decoders import decoder
 from registry.errors import NotFound
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -53,7 +54,7 @@ def _get(store: Store, path: str) -> bytes | None:
 def decode_or_none(data: bytes, kind: type[Record]) -> Record | None:
     """The record in `data`, or None where it is damaged."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -16,6 +16,7 @@ from registry.artifacts.canonical import digest_normal
 from registry.artifacts.key import Recipe
 from registry.artifacts.records import decode_record
 from registry.artifacts.store.protocol import is_object_key
+from registry.decoders import decoder
 from registry.errors import BadData, Corrupt, UsageError
 
 FORMAT = 1
@@ -104,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Encoded and read back first: a whole number where a float is declared would otherwise be
         sealed as 2 and read as 2.0, and the manifest would contradict its own digest.
         """
-        read = msgspec.json.decode(msgspec.json.encode(self), type=Manifest)
+        read = decoder(Manifest).decode(msgspec.json.encode(self))
         return msgspec.structs.replace(read, version=_seal(read))
 
     def reference(self, path: str) -> Reference:

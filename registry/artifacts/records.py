@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from registry.decoders import decoder
 from registry.errors import BadData
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -23,7 +24,7 @@ def decode_record(data: bytes, kind: type[Record], where: str, called: str) -> R
         BadData: it is not JSON, or a field is missing, unknown or of another type.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(
             f"{where} cannot be read as a {called}",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
+from registry.decoders import decoder
 from registry.errors import BadData, Corrupt, NotFound
 from registry.models.golden import Golden
 from registry.models.own import Own
@@ -154,7 +155,7 @@ def encode_json(content: Any) -> bytes:
 
 def _decode(path: Path, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(_read(path), type=kind)
+        return decoder(kind).decode(_read(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadData(
             f"{path} is not a valid part of a model bundle",

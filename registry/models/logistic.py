@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.decoders import decoder
 from registry.errors import BadData
 from registry.models.matrix import as_rows
 from registry.models.own import OwnPredictor
@@ -57,7 +58,7 @@ class Logistic(OwnPredictor):
     parameters: ClassVar[Mapping[str, Any]] = {"l2": 0.001}
 
     def __init__(self, model: bytes, threads: int = 1) -> None:  # noqa: ARG002 - one is enough
-        self._model = msgspec.json.decode(model, type=Coefficients)
+        self._model = decoder(Coefficients).decode(model)
         self.features, self.outputs = len(self._model.terms), 1
 
     @classmethod
