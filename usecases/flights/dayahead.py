@@ -8,7 +8,7 @@ What it may know and leaves out: the aircraft, since which one flies is settled 
 and changed because something went wrong; the weekday, the evening's weather and how the last day
 went as a whole, since a window of weeks holds few of each, and a model that sees them learns its
 days by heart and does worse than a table of averages. So delays of the last days are told as
-differences from those of all flights, and the model is additive (docs/usecase.md has the numbers).
+differences from those of all flights, and the model is additive (docs/benchmarks.md has the numbers).
 """
 
 from __future__ import annotations
