@@ -22,7 +22,7 @@ class Schedule:
     Args:
         faults: the faults of the first writes, None for a write that works.
         rate: the probability of a fault afterwards, drawn from `seed`.
-        burst: so many faults in a row at most, fewer than a caller's tries.
+        burst: so many faults of one key in a row at most, fewer than a caller's tries.
     """
 
     def __init__(
@@ -37,17 +37,18 @@ class Schedule:
         self._rate = rate
         self._random = random.Random(seed)
         self._burst = burst
-        self._row = 0
+        # Counted for each key: the tries of one writer stand between those of other threads.
+        self._rows: Counter[str] = Counter()
 
-    def next(self) -> str | None:
-        """The fault of the next write."""
-        fault = self._script.pop(0) if self._script else self._draw()
-        self._row = self._row + 1 if fault else 0
+    def next(self, key: str) -> str | None:
+        """The fault of the next write, which is to `key`."""
+        fault = self._script.pop(0) if self._script else self._draw(key)
+        self._rows[key] = self._rows[key] + 1 if fault else 0
         self.done[fault or "none"] += 1
         return fault
 
-    def _draw(self) -> str | None:
-        if self._row >= self._burst or self._random.random() >= self._rate:
+    def _draw(self, key: str) -> str | None:
+        if self._rows[key] >= self._burst or self._random.random() >= self._rate:
             return None
         return self._random.choice(FAULTS)
 
@@ -96,7 +97,7 @@ class FaultyStore:
         return self.store.local_path(key)
 
     def _write(self, key: str, write: Callable[[], None]) -> None:
-        fault = self.schedule.next()
+        fault = self.schedule.next(key)
         if fault == "before":
             raise StoreError(f"injected: {key} was not sent")
         if fault == "conflict":

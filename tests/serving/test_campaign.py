@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -56,7 +57,7 @@ class Chaos:
         if not found:
             return 0
         victim = choose.choice(found)
-        if alive(victim):
+        with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
         eventually("the death", lambda: not alive(victim))
         return 1

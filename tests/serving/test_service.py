@@ -232,6 +232,19 @@ def test_a_newer_revision_supersedes_a_candidate_that_is_still_loading(
         assert "superseded" in service.log
 
 
+def kill_one_worker(service: Service) -> None:
+    """SIGKILL a worker. One of a generation that drains may have ended since it was listed."""
+
+    def killed() -> bool:
+        try:
+            os.kill(service.processes("pen:flights")[0], signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    eventually("a worker to kill", killed)
+
+
 def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
@@ -254,7 +267,7 @@ def test_reloads_and_deaths_leave_nothing_behind(
         for revision in range(2, 6):
             publisher.publish("flights", bundles[f"lightgbm-{revision % 3 + 1}"].folder)
             service.wait_for(revision)
-            os.kill(service.processes("pen:flights")[0], signal.SIGKILL)
+            kill_one_worker(service)
         eventually("quiet", lambda: len(service.processes("pen:flights")) == 2)
         eventually(
             "nothing left",
