@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from registry.aliases.decision import Decision, DecisionLog
 from registry.aliases.drafts import at_revision, before, draft, live_after, stands_for, verdict
 from registry.aliases.heads import Heads, head_of, open_heads
+from registry.aliases.loaded import Instances, NoInstances, highest, open_instances
 from registry.artifacts.manifest import Reference
 from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
@@ -29,15 +30,16 @@ Decide = Callable[[Sequence[Decision]], Decision | None]
 
 def open_aliases(settings: Settings, store: Store) -> Aliases:
     """The aliases of the environment whose root is `store`."""
-    return Aliases(DecisionLog(store), open_heads(settings))
+    return Aliases(DecisionLog(store), open_heads(settings), open_instances(settings))
 
 
 class Aliases:
-    """The decision log and the heads of one environment."""
+    """The decision log and the heads of one environment, and the instances that follow them."""
 
-    def __init__(self, log: DecisionLog, heads: Heads) -> None:
+    def __init__(self, log: DecisionLog, heads: Heads, instances: Instances | None = None) -> None:
         self.log = log
         self.heads = heads
+        self.instances = instances or NoInstances()
 
     def current(self, model: str, alias: str) -> Decision | None:
         """The newest decision about an alias; a head that is behind is moved up."""
@@ -148,7 +150,7 @@ class Aliases:
         return appended
 
     def _append(self, about: tuple[str, str], decide: Decide) -> Decision | None:
-        """Append to the log, above any revision that a head has shown, and move the head."""
+        """Append to the log, above any revision that was shown or loaded, and move the head."""
         appended = self.log.append(*about, decide, self._shown_revision(*about))
         newest = appended or self.log.newest(*about)
         if newest is not None:
@@ -159,14 +161,15 @@ class Aliases:
         try:
             head = self.heads.read(model, alias)
         except BadData:
-            return 0
-        return head.revision if head else 0
+            head = None
+        # Heads that were lost may have shown what services still have.
+        return max(head.revision if head else 0, highest(self.instances, model, alias))
 
     def _heal_if_possible(self, newest: Decision) -> None:
         """Reading what is live must not depend on being allowed to move the head."""
         try:
             self._heal(newest)
-        except (StoreError, Temporary) as error:
+        except (StoreError, Temporary, Refused) as error:
             _log.warning("a head was left behind", revision=newest.revision, error=str(error))
 
     def _heal(self, newest: Decision) -> None:
