@@ -14,12 +14,20 @@ from typing import Any
 
 from registry.errors import ConfigError
 from registry.identity import checked_identity, user
+from registry.secrets.reference import parse_place
 
 
 def _positive_int(text: str) -> int:
     number = int(text)
     if number < 1:
         raise ValueError("must be 1 or more")
+    return number
+
+
+def _non_negative_int(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("must be 0 or more")
     return number
 
 
@@ -67,10 +75,20 @@ def _level(text: str) -> str:
     return text.lower()
 
 
+def _secret_place(text: str) -> str:
+    return str(parse_place(text))
+
+
 def _environment_name(text: str) -> str:
     parts = text.split("/")
     if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in parts):
         raise ValueError("must be words of letters, digits, - and _, joined by /")
+    return text
+
+
+def _job_prefix(text: str) -> str:
+    if not text.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("must be letters, digits, - and _")
     return text
 
 
@@ -83,6 +101,9 @@ class Setting:
     default: Callable[[], Any]
     doc: str
     secret: bool = False
+    #: It says where a secret is. What it is set to is shown, unless that is malformed: then somebody
+    #: may have put the secret itself there.
+    place: bool = False
 
     @property
     def variable(self) -> str:
@@ -92,6 +113,10 @@ class Setting:
 
 def _row(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Setting:
     return Setting(name, parse, default if callable(default) else lambda: default, doc)
+
+
+def _place(name: str, doc: str) -> Setting:
+    return Setting(name, _secret_place, lambda: None, f"where: {doc}", place=True)
 
 
 TABLE: tuple[Setting, ...] = (
@@ -111,6 +136,7 @@ TABLE: tuple[Setting, ...] = (
     _row("workers", _positive_int, 16, "steps of a pipeline that may wait on jobs at once"),
     _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
     _row("retries", _positive_int, 3, "attempts for one step within a run"),
+    _row("replacements", _non_negative_int, 5, "attempts more, for jobs whose machine was lost"),
     # what work costs, in any one currency
     _row("price_cpu_hour", _non_negative, 0.0, "price of a processor for an hour, for `cost`"),
     _row("price_gib_hour", _non_negative, 0.0, "price of a GiB of memory for an hour, for `cost`"),
@@ -119,6 +145,14 @@ TABLE: tuple[Setting, ...] = (
     _row("local_memory_mb", _positive_int, None, "MiB for all jobs; default: the machine's"),
     _row("local_log_mb", _positive_int, 64, "MiB that the log of one job may have"),
     _row("local_grace", _non_negative, 5.0, "seconds a job has to end when stopped"),
+    # the Nomad runner
+    _row(
+        "nomad_prefix",
+        _job_prefix,
+        "penstock",
+        "what the ids of Nomad jobs of this team start with",
+    ),
+    _row("nomad_in_flight", _positive_int, 50, "jobs of one pipeline that Nomad may have at once"),
     # collection
     _row("gc_delay", _non_negative, 86400.0, "seconds from the plan of a collection to deleting"),
     _row("gc_keep_days", _non_negative, 30.0, "days for which artifacts, pins, decisions hold"),
@@ -126,6 +160,19 @@ TABLE: tuple[Setting, ...] = (
     _row(
         "gc_revisions", _positive_int, 5, "newest revisions of each alias that hold what they name"
     ),
+    # secrets: where each is, never what it is (docs/how-to/secrets.md)
+    _place("store_secret", "credentials of the store; default: the AWS_ variables"),
+    _place("serving_tokens", "tokens of the endpoint's clients, by name; default: no tokens"),
+    _row("secrets_refresh", _positive, 60.0, "seconds until a secret in Vault is read again"),
+    _row("secrets_keep", _positive, 86400.0, "seconds a secret is used while Vault is away"),
+    _row("vault_token_file", Path, None, "file with a token for Vault that others renew"),
+    _row("vault_role_id", str, None, "AppRole to log in to Vault with"),
+    _row("vault_secret_id_file", Path, None, "file with the AppRole's secret id"),
+    _row("vault_secret_id_wrapped", _flag, False, "that file holds a wrapping token instead"),
+    _row("vault_approle_mount", str, "approle", "where AppRole is mounted below auth/"),
+    _row("vault_jwt_role", str, None, "role to log in to Vault with, by a signed identity"),
+    _row("vault_jwt_file", Path, None, "file with the identity; default: Nomad's of this task"),
+    _row("vault_jwt_mount", str, "jwt-nomad", "where identities are mounted below auth/"),
     # serving
     _row("serving_host", str, "127.0.0.1", "address that the endpoint is bound to"),
     _row("serving_port", _port, 8080, "port of the endpoint; 0 takes any free one"),
@@ -133,8 +180,9 @@ TABLE: tuple[Setting, ...] = (
         "serving_allow_public",
         _flag,
         False,
-        "allow an address that other machines can reach (there is no authentication yet)",
+        "allow an address that other machines can reach; needs PENSTOCK_SERVING_TOKENS",
     ),
+    _row("serving_open_metrics", _flag, False, "answer GET /metrics without a token"),
     _row("serving_workers", _positive_int, 2, "worker processes for each model"),
     _row("serving_threads", _positive_int, 1, "threads of one worker"),
     _row("serving_max_batch_size", _positive_int, 64, "rows that a worker predicts at once"),
@@ -197,4 +245,5 @@ def _parse(row: Setting, text: str, where: str) -> Any:
     try:
         return row.parse(text)
     except ValueError as error:
-        raise ConfigError(f"{where} has the value {text!r}", str(error), row.doc) from None
+        shown = "a value that is not shown" if row.place or row.secret else f"the value {text!r}"
+        raise ConfigError(f"{where} has {shown}", str(error), row.doc) from None
