@@ -1,10 +1,10 @@
 """The entry point of every job: from an attempt record to a committed artifact.
 
-`python -m jobs --root URI --attempt KEY --digest SHA256`. The same on a laptop and in a cluster.
-It may run twice, even at once: the first act is to look whether the artifact is there, the last
-is a manifest that only one writer can create. Exit codes: 0 committed; else those of
-`registry.errors`, of which 65 means bad data (no retry) and 75 a passing condition (retry).
-71 is memory that ran out.
+`python -m jobs --root URI --attempt KEY --digest SHA256`, or `python -m jobs --payload FILE` where
+the three are in a file: the payload of a dispatch to Nomad. It may run twice, even at once: the
+first act is to look whether the artifact is there, the last is a manifest that only one writer can
+create. Exit codes: 0 committed; else those of `registry.errors`, of which 65 means bad data (no
+retry) and 75 a passing condition (retry). 71 is memory that ran out.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ from registry.errors import BadData, Corrupt, PenstockError
 from registry.settings import Settings
 
 OUT_OF_MEMORY = 71
+_WORDS = {
+    "root": "URI of the environment's root",
+    "attempt": "key of the attempt record in it",
+    "digest": "sha256 of the record",
+}
 _KIND = re.compile(r"[a-z][a-z_]{0,30}")
 
 
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the job that the command line names; returns its exit code."""
     words = _parse(argv)
     try:
-        _run(words.root, words.attempt, words.digest)
+        _run(*_dispatched(words))
     except PenstockError as error:
         _say(error.kind, str(error))
         return error.exit_code
@@ -58,10 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m jobs", description="Run one attempt.")
-    parser.add_argument("--root", required=True, help="URI of the environment's root")
-    parser.add_argument("--attempt", required=True, help="key of the attempt record in it")
-    parser.add_argument("--digest", required=True, help="sha256 of the record")
-    return parser.parse_args(argv)
+    parser.add_argument("--payload", type=Path, help="JSON file that holds the other three")
+    for name, what in _WORDS.items():
+        parser.add_argument(f"--{name}", help=what)
+    words = parser.parse_args(argv)
+    given = [name for name in _WORDS if getattr(words, name) is not None]
+    if given != ([] if words.payload else list(_WORDS)):
+        parser.error("give --payload alone, or --root, --attempt and --digest")
+    return words
+
+
+def _dispatched(words: argparse.Namespace) -> tuple[str, str, str]:
+    """Root, attempt and digest, from the words themselves or the file that they name.
+
+    Raises:
+        BadData: the file is not the payload of a dispatch.
+    """
+    if words.payload is None:
+        return words.root, words.attempt, words.digest
+    try:
+        found = json.loads(words.payload.read_bytes())
+        root, attempt, digest = (found[name] for name in _WORDS)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadData(
+            f"{words.payload} is not the payload of a dispatch",
+            f"{type(error).__name__}: {error}",
+            "Is this image older than the pipeline?",
+        ) from error
+    return str(root), str(attempt), str(digest)
 
 
 def _say(kind: str, message: str) -> None:

@@ -305,3 +305,34 @@ def test_missing_words_are_an_error_of_usage(words):
 
 def test_memory_is_a_store_of_this_process(remote):
     assert named_memory(remote.url.removeprefix("memory://")) is remote.store
+
+
+def test_the_payload_of_a_dispatch_says_the_same(job, tmp_path):
+    root, attempt, digest = job.words(job.attempt())[1::2]
+    payload = tmp_path / "dispatch.json"
+    payload.write_text(json.dumps({"root": root, "attempt": attempt, "digest": digest}))
+    job.does(writes)
+    assert main(["--payload", str(payload)]) == 0
+    assert job.manifest() is not None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"root": "x", "attempt": "y"}'])
+def test_a_payload_of_another_form_is_named(tmp_path, capsys, text):
+    payload = tmp_path / "dispatch.json"
+    payload.write_text(text)
+    assert main(["--payload", str(payload)]) == 65
+    assert "dispatch.json is not the payload of a dispatch" in capsys.readouterr().err
+
+
+def test_a_payload_that_is_not_there_is_named(tmp_path, capsys):
+    assert main(["--payload", str(tmp_path / "gone.json")]) == 65
+    assert "gone.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--root x", "--root x --attempt y", "--payload p --root x --attempt y --digest z"]
+)
+def test_words_are_given_in_one_way(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert "give --payload alone" in capsys.readouterr().err
