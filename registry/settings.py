@@ -198,6 +198,9 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_load_attempts", _positive_int, 3, "tries to load a model that crashes or hangs"),
     _row("serving_drain_delay", _non_negative, 0.0, "seconds from 'not ready' to closing the port"),
     _row("serving_drain_timeout", _positive, 25.0, "seconds in which requests may finish"),
+    # serving, as Consul shows it: docs/how-to/consul.md
+    _row("serving_register", _flag, False, "register in Consul; under Nomad the job does that"),
+    _row("serving_advertise", str, "", "address for clients; default: the one that is bound"),
 )
 
 

@@ -63,7 +63,17 @@ class Deployment:
         self._desired: Head | None = None
         self._changed = asyncio.Event()
         self._candidate: Generation | None = None
+        self._newest: Generation | None = None
         self._draining: set[asyncio.Task[None]] = set()
+
+    @property
+    def note(self) -> str:
+        """How the newest reload stands or ended, unless its model serves; else empty."""
+        newest = self._newest
+        if newest is None or newest is self.generation:
+            return ""
+        reason = f": {newest.reason[:300]}" if newest.reason else ""
+        return f"revision {newest.head.revision} {newest.state}{reason}"
 
     def want(self, head: Head) -> None:
         """Ask for the model of `head`. A revision that is not higher than the last is ignored."""
@@ -118,7 +128,7 @@ class Deployment:
     async def _bring(self, head: Head) -> None:
         assert head.live is not None
         generation = Generation(next(self._numbers), head, head.live)
-        self._candidate = generation
+        self._candidate = self._newest = generation
         pool = self._make_pool(generation)
         try:
             await self._prepare(generation, pool)

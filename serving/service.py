@@ -13,14 +13,13 @@ from typing import TextIO
 
 from registry.aliases import open_heads
 from registry.aliases.decision import parse_alias
-from registry.artifacts.fetch import fetch
-from registry.artifacts.manifest import Reference
-from registry.artifacts.store import Store, open_environment
 from registry.errors import UsageError
 from registry.settings import Settings
 from serving.deployment import Deployment
 from serving.options import Options
 from serving.pointer import Pointers
+from serving.presence import open_presence
+from serving.source import Source
 from serving.supervisor import Supervisor, listen
 
 
@@ -45,8 +44,9 @@ def serve(
     wanted = parse_models(models)
     options = Options.from_settings(settings)
     heads = open_heads(settings)
-    store = open_environment(settings)
     var = _folder(settings)
+    source = Source(settings, var / "artifacts")
+    source.open()
     listener = listen(options)
     url = _url(listener.getsockname())
     if address_file is not None:
@@ -62,10 +62,11 @@ def serve(
         options,
         wanted,
         heads,
-        partial(_fetched, store, var / "artifacts"),
+        source.fetch,
         Pointers(var / "pointers"),
         listener,
         on_ready,
+        open_presence(settings, wanted, listener.getsockname()[:2]),
     )
     asyncio.run(supervisor.run())
 
@@ -81,10 +82,6 @@ def parse_models(models: Sequence[str]) -> list[tuple[str, str]]:
             "Write model@alias, for example flights@champion.",
         )
     return wanted
-
-
-def _fetched(store: Store, cache: Path, reference: Reference) -> Path:
-    return fetch(store, reference, cache)
 
 
 def _folder(settings: Settings) -> Path:

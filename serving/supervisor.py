@@ -18,11 +18,14 @@ from serving.front import Front
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
+from serving.presence import Presence
 from serving.watcher import Watcher
 
 log = get_logger(__name__)
 #: Seconds between two signs of life to the gateway.
 TICK = 1.0
+#: Seconds that the way out of Consul may take.
+LEAVING = 3.0
 BACKLOG = 1024
 
 Wanted = tuple[str, str]
@@ -65,6 +68,7 @@ class Supervisor:
         pointers: Pointers,
         listener: socket.socket,
         on_ready: Callable[[list[Deployment]], None],
+        presence: Presence,
     ) -> None:
         self._options = options
         self._wanted = wanted
@@ -73,6 +77,7 @@ class Supervisor:
         self._pointers = pointers
         self._listener = listener
         self._on_ready = on_ready
+        self._presence = presence
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -88,7 +93,8 @@ class Supervisor:
         try:
             await front.start()
             tasks = [asyncio.create_task(deployment.run()) for deployment in deployments]
-            tasks += [asyncio.create_task(self._tick(front))]
+            self._presence.start()
+            tasks += [asyncio.create_task(self._tick(front, deployments))]
             tasks += [asyncio.create_task(self._announce(deployments))]
             await self._begin(deployments, watchers)
             await self._wait(tasks)
@@ -96,11 +102,13 @@ class Supervisor:
         finally:
             for watcher in watchers:
                 watcher.stop()
+            self._presence.leave()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await front.close(0.0)
             await asyncio.gather(*(deployment.stop() for deployment in deployments))
+            await asyncio.to_thread(self._presence.join, LEAVING)
             children.close()
 
     def _deployments(self, children: Children, front: Front) -> list[Deployment]:
@@ -115,11 +123,14 @@ class Supervisor:
 
     async def _begin(self, deployments: list[Deployment], watchers: list[Watcher]) -> None:
         """Start to watch; where no head can be read, with what served last."""
-        for deployment, watcher in zip(deployments, watchers, strict=True):
-            watcher.start()
-            known = await asyncio.to_thread(self._known, deployment.model, deployment.alias)
-            if known is not None:
-                deployment.want(known)
+        known = await asyncio.gather(
+            *(asyncio.to_thread(self._known, d.model, d.alias) for d in deployments)
+        )
+        for deployment, watcher, head in zip(deployments, watchers, known, strict=True):
+            if head is not None:
+                deployment.want(head)
+            # What a watch shows first may be older than what served last.
+            watcher.start(head.revision if head else -1)
 
     def _known(self, model: str, alias: str) -> Head | None:
         try:
@@ -142,9 +153,10 @@ class Supervisor:
         finally:
             stop.cancel()
 
-    async def _tick(self, front: Front) -> None:
+    async def _tick(self, front: Front, deployments: list[Deployment]) -> None:
         while True:
             front.tick()
+            self._presence.show(deployments)
             await asyncio.sleep(TICK)
 
     async def _announce(self, deployments: list[Deployment]) -> None:
@@ -157,6 +169,7 @@ class Supervisor:
         log.info("draining", delay=self._options.drain_delay)
         self._stop.clear()
         front.drain()
+        self._presence.leave()
         try:
             # A second signal cuts the delay short.
             await asyncio.wait_for(self._stop.wait(), self._options.drain_delay)

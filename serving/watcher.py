@@ -33,18 +33,21 @@ class Watcher:
         self._stopped = threading.Event()
         self._trouble = ""
 
-    def start(self) -> None:
-        """Begin to watch. The thread is a daemon: a wait in progress does not delay the exit."""
+    def start(self, revision: int = -1) -> None:
+        """Begin to watch for other revisions than this, which is known.
+
+        The thread is a daemon: a wait in progress does not delay the exit.
+        """
         loop = asyncio.get_running_loop()
         name = f"watch-{self._model}@{self._alias}"
-        threading.Thread(target=self._run, args=(loop,), name=name, daemon=True).start()
+        threading.Thread(target=self._run, args=(loop, revision), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Report nothing any more."""
         self._stopped.set()
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        revision, backoff = -1, Backoff(first=0.5)
+    def _run(self, loop: asyncio.AbstractEventLoop, revision: int) -> None:
+        backoff = Backoff(first=0.5)
         while not self._stopped.is_set():
             head = self._wait(revision)
             if isinstance(head, PenstockError):
