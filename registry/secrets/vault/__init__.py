@@ -1,0 +1,1 @@
+"""Secrets in Vault (or OpenBao), through hvac."""
