@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 
+from penstock.consul import check_consul
 from registry.aliases import Aliases, open_aliases
 from registry.artifacts.provenance import refuse_dirty_production, running_code
 from registry.artifacts.store import AlreadyExists, Store, open_environment
@@ -29,11 +30,6 @@ LOW_SPACE = 2 << 30
 _NATIVE = ("lightgbm", "catboost", "pyarrow")
 _ENGINES = (
     ("nomad", "NOMAD_ADDR", "jobs run as processes of this machine"),
-    (
-        "consul",
-        "CONSUL_HTTP_ADDR",
-        "heads of aliases are files of this machine, below PENSTOCK_VAR",
-    ),
     ("vault", "VAULT_ADDR", "secrets are read from environment variables"),
 )
 
@@ -49,7 +45,7 @@ def examine(settings: Settings) -> list[Check]:
     ]
     found = sorted(entry_points(group=GROUP), key=lambda row: row.name)
     added: list[tuple[str, Checker]] = [(row.name, row.load()) for row in found]
-    checkers = [*own, *added, ("engines", check_engines)]
+    checkers = [*own, *added, ("consul", check_consul), ("engines", check_engines)]
     return [check for name, checker in checkers for check in _examined(name, checker, settings)]
 
 
@@ -184,7 +180,7 @@ def check_var(settings: Settings) -> Iterator[Check]:
 
 
 def check_engines(_: Settings) -> Iterable[Check]:
-    """Which of Nomad, Consul and Vault are named, and what is used in their place."""
+    """Which of Nomad and Vault are named, and what is used in their place."""
     for name, variable, instead in _ENGINES:
         if os.environ.get(variable):
             found = f"{variable} is set, but this version does not use it: {instead}"

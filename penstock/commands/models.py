@@ -43,7 +43,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _list(registry: Registry, _: argparse.Namespace, console: Console) -> None:
     found = [_standing(registry, *name) for name in registry.aliases.log.names()]
-    console.result({**registry.place(), "aliases": found})
+    instances = _instances(registry, found, console)
+    console.result({**registry.place(), "aliases": found, "instances": instances})
     if not found:
         console.line(f"Nothing was decided yet in {registry.store.url}.")
         console.next("penstock run flights --date 2013-02-10", "train, evaluate and publish one")
@@ -52,6 +53,7 @@ def _list(registry: Registry, _: argparse.Namespace, console: Console) -> None:
         ["alias", "revision", "live", "since (UTC)", "by", "last decision"],
         [_row(standing) for standing in found],
     )
+    _tell_instances(instances, console)
     first = f"{found[0]['model']}@{found[0]['alias']}"
     console.next(f"penstock models history {first}", "every decision, and why")
 
@@ -94,6 +96,45 @@ def _row(standing: dict[str, Any]) -> list[object]:
         since.who if since else "",
         last.action,
     ]
+
+
+def _instances(
+    registry: Registry, standings: list[dict[str, Any]], console: Console
+) -> list[dict[str, Any]]:
+    """What each instance of a service has loaded, beside what it should have."""
+    from msgspec.structs import asdict
+
+    from registry.errors import Refused, Temporary
+
+    wanted = {(s["model"], s["alias"]): s["revision"] for s in standings}
+    try:
+        rows = registry.aliases.instances.all()
+    except (Temporary, Refused) as error:
+        console.note(f"what instances have loaded is not known: {error}")
+        return []
+    return [{**asdict(row), "wanted": wanted.get((row.model, row.alias))} for row in rows]
+
+
+def _tell_instances(instances: list[dict[str, Any]], console: Console) -> None:
+    from penstock.opened import minute
+
+    if instances:
+        console.line()
+        console.table(
+            ["instance", "alias", "loaded", "wanted", "since (UTC)", "address", "note"],
+            [
+                [
+                    row["instance"][:36],
+                    f"{row['model']}@{row['alias']}",
+                    row["revision"] or "nothing",
+                    row["wanted"] or "nothing",
+                    minute(row["since"]),
+                    row["address"],
+                    row["note"],
+                ]
+                for row in instances
+            ],
+        )
 
 
 def _history(registry: Registry, args: argparse.Namespace, console: Console) -> None:

@@ -10,6 +10,7 @@ from registry.command import Console, Subparsers, add_command, settings_of
 
 if TYPE_CHECKING:
     from pipelines.history import Historian, History
+    from registry.settings import Settings
 
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.result(document(historian, history))
     if not (args.watch and console.live):
         show(history, console)
+        tell_loaded(settings, history, console)
     next_of(history, console)
     return 0
 
@@ -128,6 +130,27 @@ def show(history: History, console: Console) -> None:
         )
     for failure in history.end.failed if history.end else ():
         console.line(f"failed     {failure}", "red")
+
+
+def tell_loaded(settings: Settings, history: History, console: Console) -> None:
+    """For each alias that the run decided about, which instances have loaded its newest head."""
+    from registry.aliases.loaded import open_instances
+    from registry.errors import PenstockError
+
+    newest = {(d.model, d.alias): d.revision for d in history.decisions}
+    try:
+        rows = open_instances(settings).all() if newest else []
+    except PenstockError as error:
+        console.note(f"what instances have loaded is not known: {error}")
+        return
+    for (model, alias), revision in newest.items():
+        following = [row for row in rows if (row.model, row.alias) == (model, alias)]
+        if following:
+            there = sum(row.revision >= revision for row in following)
+            console.line(
+                f"loaded     {model}@{alias} revision {revision} or newer: "
+                f"{there} of {len(following)} instances"
+            )
 
 
 def next_of(history: History, console: Console) -> None:
