@@ -14,24 +14,28 @@ from registry.artifacts.store.protocol import AlreadyExists, Store
 from registry.errors import ConfigError
 
 if TYPE_CHECKING:
+    from registry.artifacts.store.credentials import StoreCredentials
     from registry.settings import Settings
 
 __all__ = ["AlreadyExists", "Store", "open_environment", "open_store"]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, settings: Settings | None = None) -> Store:
     """The store at `url`: a path, `file://…`, `s3://bucket/prefix` or `memory://name`.
+
+    `settings` say where the credentials of an S3 store are; left out, those of the environment.
 
     Raises:
         ConfigError: no such kind of store.
         Refused: the server ignores conditional writes (S3 stores are probed here).
         StoreError: the server cannot be reached or refuses the credentials.
+        Temporary: the credentials are in Vault, which is sealed or out of reach.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme == "file":
         return _local(rest if separator else url)
     if scheme == "s3":
-        return _s3(rest)
+        return _s3(rest, settings)
     if scheme == "memory":
         return _memory(rest)
     raise ConfigError(
@@ -43,7 +47,7 @@ def open_store(url: str) -> Store:
 
 def open_environment(settings: Settings) -> Store:
     """The root of the environment that `settings` name, inside their store."""
-    return open_store(settings.store).under(settings.environment)
+    return open_store(settings.store, settings).under(settings.environment)
 
 
 def _local(path: str) -> Store:
@@ -52,16 +56,29 @@ def _local(path: str) -> Store:
     return LocalStore(Path(path).expanduser().absolute())
 
 
-def _s3(rest: str) -> Store:
+def _s3(rest: str, settings: Settings | None) -> Store:
     from registry.artifacts.store.objects import open_bucket
     from registry.artifacts.store.probe import require_conditional_create
 
     bucket, _, prefix = rest.partition("/")
     if not bucket:
         raise ConfigError("the store s3:// names no bucket", "", "Use s3://bucket/prefix.")
-    store = open_bucket(bucket)
+    store = open_bucket(bucket, _credentials(settings))
     require_conditional_create(store.under(prefix) if prefix.strip("/") else store)
     return store.under(prefix) if prefix.strip("/") else store
+
+
+def _credentials(settings: Settings | None) -> StoreCredentials | None:
+    """The credentials where settings name a place for them; None leaves them to the S3 client."""
+    from registry.settings import Settings
+
+    chosen = settings or Settings.load()
+    if chosen.store_secret is None:
+        return None
+    from registry.artifacts.store.credentials import StoreCredentials
+    from registry.secrets import open_secret
+
+    return StoreCredentials(open_secret(chosen.store_secret, chosen))
 
 
 def _memory(name: str) -> Store:

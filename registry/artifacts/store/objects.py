@@ -1,8 +1,11 @@
 """A store in an S3 bucket (or anything that speaks S3), through obstore.
 
-Addresses and credentials come from the variables that S3 clients share: AWS_ENDPOINT_URL,
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION. Small objects are put
-with `If-None-Match: *`; files above `MULTIPART_BYTES` go up in parts without the condition, which
+The address comes from the variables that S3 clients share, AWS_ENDPOINT_URL and AWS_REGION. So do
+the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), unless
+PENSTOCK_STORE_SECRET names a place for them: then they are asked for at every use, and a request
+that the store turned away is made once more where they have changed meanwhile.
+
+Small objects are put with `If-None-Match: *`; files above `MULTIPART_BYTES` go up in parts without the condition, which
 is safe because only one writer ever uses their prefix.
 """
 
@@ -10,31 +13,44 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
 from obstore import exceptions as failures
 from obstore.store import S3Store
 
+from registry.artifacts.store.credentials import StoreCredentials
 from registry.artifacts.store.protocol import AlreadyExists, Store, check_object_key, check_prefix
-from registry.errors import NotFound, StoreError, StoreUnwritable
+from registry.errors import NotFound, PenstockError, StoreError, StoreUnwritable
+
+Found = TypeVar("Found")
 
 MULTIPART_BYTES = 64 << 20
 _DENIED = (failures.PermissionDeniedError, failures.UnauthenticatedError)
 #: Listings are refused with a general error that only tells the status in its text.
 _REFUSAL = re.compile(r"status code: 40[13]\b")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
+#: What obstore calls the place where a credential provider failed.
+_PROVIDER = "credential provider"
+#: Codes by which a server tells that credentials are at fault, whatever the status.
+_STALE = frozenset({"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
 
 
-def open_bucket(bucket: str) -> ObjectStore:
-    """The bucket as a store, with the address and credentials of the environment."""
+def open_bucket(bucket: str, credentials: StoreCredentials | None = None) -> ObjectStore:
+    """The bucket as a store, with the address of the environment.
+
+    Args:
+        bucket: its name.
+        credentials: where they come from; the environment if left out.
+    """
     plain_http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
     client: Any = S3Store(
         bucket,
+        credential_provider=credentials,
         client_options={"allow_http": plain_http, "timeout": "60s", "connect_timeout": "5s"},
         retry_config={
             "max_retries": 4,
@@ -46,16 +62,23 @@ def open_bucket(bucket: str) -> ObjectStore:
             },
         },
     )
-    return ObjectStore(client, f"s3://{bucket}", "")
+    return ObjectStore(client, f"s3://{bucket}", "", credentials)
 
 
 class ObjectStore:
     """A bucket as a store; see `Store` for the methods."""
 
-    def __init__(self, client: Any, bucket_url: str, prefix: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket_url: str,
+        prefix: str,
+        credentials: StoreCredentials | None = None,
+    ) -> None:
         self._client = client
         self._bucket_url = bucket_url
         self._prefix = prefix
+        self._credentials = credentials
 
     @property
     def url(self) -> str:
@@ -63,47 +86,47 @@ class ObjectStore:
 
     def under(self, prefix: str) -> Store:
         below = self._prefix + check_object_key(prefix.strip("/")) + "/"
-        return ObjectStore(self._client, self._bucket_url, below)
+        return ObjectStore(self._client, self._bucket_url, below, self._credentials)
 
     def create(self, key: str, data: bytes) -> None:
-        with _talking("write", key, self.url):
-            obstore.put(self._client, self._full(key), data, mode="create")
+        full = self._full(key)
+        self._ask("write", key, lambda: obstore.put(self._client, full, data, mode="create"))
 
     def create_from(self, key: str, path: Path) -> None:
-        large = path.stat().st_size > MULTIPART_BYTES
-        with _talking("write", key, self.url):
-            if large:
-                obstore.put(self._client, self._full(key), path)
-            else:
-                obstore.put(self._client, self._full(key), path.read_bytes(), mode="create")
+        full = self._full(key)
+        if path.stat().st_size > MULTIPART_BYTES:
+            self._ask("write", key, lambda: obstore.put(self._client, full, path))
+        else:
+            self.create(key, path.read_bytes())
 
     def get(self, key: str) -> bytes:
-        with _talking("read", key, self.url):
-            return bytes(obstore.get(self._client, self._full(key)).bytes())
+        full = self._full(key)
+        return self._ask("read", key, lambda: bytes(obstore.get(self._client, full).bytes()))
 
     def download(self, key: str, path: Path) -> None:
-        with _talking("read", key, self.url), path.open("wb") as target:
-            for chunk in obstore.get(self._client, self._full(key)).stream(1 << 20):
-                target.write(chunk)
+        full = self._full(key)
+
+        def stream() -> None:
+            with path.open("wb") as target:
+                for chunk in obstore.get(self._client, full).stream(1 << 20):
+                    target.write(chunk)
+
+        self._ask("read", key, stream)
 
     def size(self, key: str) -> int:
-        with _talking("read", key, self.url):
-            return int(obstore.head(self._client, self._full(key))["size"])
+        full = self._full(key)
+        return self._ask("read", key, lambda: int(obstore.head(self._client, full)["size"]))
 
     def list(self, prefix: str) -> Iterator[str]:
         below = self._prefix + check_prefix(prefix)
-        with _talking("list", prefix, self.url):
-            found = [
-                str(entry["path"])
-                for page in obstore.list(self._client, below or None)
-                for entry in page
-            ]
+        pages = self._ask("list", prefix, lambda: [*obstore.list(self._client, below or None)])
+        found = [str(entry["path"]) for page in pages for entry in page]
         yield from sorted(path[len(self._prefix) :] for path in found)
 
     def delete(self, key: str) -> None:
+        full = self._full(key)
         try:
-            with _talking("write", key, self.url):
-                obstore.delete(self._client, self._full(key))
+            self._ask("write", key, lambda: obstore.delete(self._client, full))
         except NotFound:
             return
 
@@ -113,9 +136,20 @@ class ObjectStore:
     def _full(self, key: str) -> str:
         return self._prefix + check_object_key(key)
 
+    def _ask(self, verb: str, key: str, act: Callable[[], Found]) -> Found:
+        """Do `act`, once more if the store turned away credentials that have been replaced."""
+        credentials = self._credentials
+        with _talking(verb, key, self.url, credentials):
+            try:
+                return act()
+            except failures.BaseError as error:
+                if credentials is None or not _is_denied(error) or not credentials.renewed():
+                    raise
+            return act()
+
 
 @contextmanager
-def _talking(verb: str, key: str, url: str) -> Iterator[None]:
+def _talking(verb: str, key: str, url: str, credentials: StoreCredentials | None) -> Iterator[None]:
     try:
         yield
     except (failures.AlreadyExistsError, failures.PreconditionError):
@@ -125,12 +159,26 @@ def _talking(verb: str, key: str, url: str) -> Iterator[None]:
         if verb == "write" or _code(error) not in ("", "NoSuchKey"):
             raise _failed(verb, key, url, error) from None
         raise NotFound(f"{key} is not in the store") from None
-    except _DENIED:
-        raise _denied(verb, key, url) from None
     except failures.BaseError as error:
-        if _REFUSAL.search(str(error)):
-            raise _denied(verb, key, url) from None
+        if (failure := _unprovided(error, credentials)) is not None:
+            raise failure from None
+        if isinstance(error, _DENIED) or _REFUSAL.search(str(error)):
+            raise _denied(verb, key, url, credentials) from None
         raise _failed(verb, key, url, error) from None
+
+
+def _is_denied(error: Exception) -> bool:
+    """Whether other credentials might help. Not where there were none: that is no answer."""
+    if isinstance(error, _DENIED):
+        return _PROVIDER not in str(error)
+    return _code(error) in _STALE or bool(_REFUSAL.search(str(error)))
+
+
+def _unprovided(error: Exception, credentials: StoreCredentials | None) -> PenstockError | None:
+    """Why there were no credentials, if that is what `error` is about."""
+    if credentials is None or _PROVIDER not in str(error):
+        return None
+    return credentials.failure
 
 
 def _failed(verb: str, key: str, url: str, error: Exception) -> StoreError:
@@ -141,12 +189,13 @@ def _failed(verb: str, key: str, url: str, error: Exception) -> StoreError:
     )
 
 
-def _denied(verb: str, key: str, url: str) -> StoreError:
+def _denied(verb: str, key: str, url: str, credentials: StoreCredentials | None) -> StoreError:
     kind = StoreUnwritable if verb == "write" else StoreError
+    names = credentials.name if credentials else "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return kind(
         f"the store {url} refused to {verb} {key}",
         "the credentials lack the right, are wrong, or have expired",
-        "Renew AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then run again.",
+        f"Renew {names}, then run again.",
     )
 
 
