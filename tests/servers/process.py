@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+#: Below the ports that Linux hands to outgoing connections, so that a server that is stopped and
+#: started again finds its port still free; below those that Nomad hands to its tasks, too.
+PORTS = range(10_000, 20_000)
 
 
 class ServerFailedError(Exception):
     """A server ended or never became ready; carries the end of its log."""
 
 
+def is_free(port: int) -> bool:
+    """Whether nothing on the loopback holds `port`."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """A loopback port that was free a moment ago; another process may take it first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(PORTS)  # not the seed of the tests: all would draw alike
+        if is_free(port):
+            return port
 
 
 def accepts(port: int) -> bool:
@@ -36,6 +55,94 @@ def log_tail(log: Path, lines: int = 20) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
+class Agent:
+    """A server's process, which may be stopped, killed and started again by the same command.
+
+    Args:
+        command: the program and its arguments.
+        log: takes what the server prints, over all of its starts.
+        ready: asked until it says yes; may raise OSError while nobody listens.
+        env: added to a minimal environment, so that the shell's settings do not leak in.
+        patience: seconds until a server that is not ready counts as failed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        ready: Callable[[], bool],
+        env: Mapping[str, str] | None = None,
+        patience: float = 90,
+    ) -> None:
+        self.command = [str(word) for word in command]
+        self.log = log
+        self.ready = ready
+        self.env = dict(env or {})
+        self.patience = patience
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the last start."""
+        assert self.process is not None, "not started yet"
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready.
+
+        Raises:
+            ServerFailedError: it ended early or did not become ready; it runs no more.
+        """
+        assert not self.running, f"{self.command[0]} runs already"
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=kept | self.env,
+                start_new_session=True,  # Ctrl-C reaches the test, which then stops the server
+            )
+        try:
+            self._wait(self.process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self.patience
+        while not self._is_ready():
+            if process.poll() is not None:
+                raise ServerFailedError(f"exited with {process.returncode}:\n{log_tail(self.log)}")
+            if time.monotonic() > deadline:
+                tail = log_tail(self.log)
+                raise ServerFailedError(f"not ready after {self.patience:.0f} s:\n{tail}")
+            time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.ready()
+        except OSError:
+            return False
+
+    def stop(self, grace: float = 10) -> None:
+        """Ask the process to end and insist after `grace` seconds; nothing where it has ended."""
+        if self.process is not None:
+            stop(self.process, grace)
+
+    def kill(self) -> None:
+        """End the process without a chance to clean up (SIGKILL)."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
 @contextlib.contextmanager
 def running(
     command: Sequence[str | Path],
@@ -44,45 +151,51 @@ def running(
     env: Mapping[str, str] | None = None,
     patience: float = 30,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` until the block ends; enter it when `ready()` holds.
-
-    Args:
-        command: the program and its arguments.
-        log: takes what the server prints.
-        ready: asked every 20 ms until it says yes.
-        env: added to a minimal environment, so that the shell's settings do not leak in.
-        patience: seconds until a server that is not ready counts as failed.
+    """Run `command` until the block ends; enter it when `ready()` holds. See `Agent`.
 
     Raises:
         ServerFailedError: it ended early or did not become ready.
     """
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=kept | dict(env or {}),
-            start_new_session=True,  # Ctrl-C reaches the test, which then stops the server
-        )
+    agent = Agent(command, log, ready, env, patience)
     try:
-        _wait(process, ready, log, patience)
-        yield process
+        agent.start()
+        assert agent.process is not None
+        yield agent.process
     finally:
-        stop(process)
+        agent.stop(grace=5)
 
 
-def _wait(
-    process: subprocess.Popen[bytes], ready: Callable[[], bool], log: Path, patience: float
-) -> None:
-    deadline = time.monotonic() + patience
-    while not ready():
-        if process.poll() is not None:
-            raise ServerFailedError(f"exited with {process.returncode}:\n{log_tail(log)}")
-        if time.monotonic() > deadline:
-            raise ServerFailedError(f"not ready after {patience:.0f} s:\n{log_tail(log)}")
-        time.sleep(0.02)
+class Closable(Protocol):
+    """What `on_free_ports` can start."""
+
+    def start(self) -> None:
+        """Start and wait until it is ready; ServerFailedError where it is not."""
+
+    def close(self) -> None:
+        """End every process; nothing where none runs."""
+
+
+Server = TypeVar("Server", bound=Closable)
+
+
+def on_free_ports(make: Callable[[], Server], tries: int = 3) -> Server:
+    """A started server; made again, on other ports, where somebody else took one first.
+
+    Raises:
+        ServerFailedError: it did not start, for another reason or `tries` times.
+    """
+    while True:
+        server = make()
+        tries -= 1
+        try:
+            server.start()
+        except BaseException as error:
+            server.close()
+            if tries and "address already in use" in str(error):
+                continue
+            raise
+        else:
+            return server
 
 
 def stop(process: subprocess.Popen[bytes], grace: float = 5) -> None:
@@ -94,3 +207,60 @@ def stop(process: subprocess.Popen[bytes], grace: float = 5) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def reap(mark: str, grace: float = 5) -> list[int]:
+    """End every process whose environment carries `mark`, and return their ids.
+
+    Tasks of a Nomad agent outlive it, and are nobody's children then. The agent's environment, and
+    so theirs, names the folder that it belongs to. Linux only: elsewhere there is nothing to read.
+    """
+    asked: set[int] = set()
+    deadline = time.monotonic() + grace
+    while left := _marked(mark.encode()):
+        late = time.monotonic() > deadline
+        for pid in left if late else left - asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        asked |= left
+        time.sleep(0.05)
+    return sorted(asked)
+
+
+def _marked(mark: bytes) -> set[int]:
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or somebody else's
+            continue
+        if mark in variables:
+            found.add(int(folder.name))
+    return found
+
+
+def until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
+    """Wait until `holds()`; one that raises OSError, as an unreachable server does, does not yet.
+
+    Raises:
+        ServerFailedError: it did not within `patience` seconds; says `what`.
+    """
+    deadline = time.monotonic() + patience
+    error: OSError | None = None
+    while time.monotonic() < deadline:
+        try:
+            if holds():
+                return
+        except OSError as failed:
+            error = failed
+        time.sleep(0.05)
+    raise ServerFailedError(f"not within {patience:.0f} s: {what}{f' ({error})' if error else ''}")
+
+
+def kept_token(folder: Path) -> str:
+    """The management token of an earlier start in this folder, or a new one (a UUID)."""
+    file = folder / "management-token"
+    if not file.exists():
+        file.touch(0o600)
+        file.write_text(str(uuid.uuid4()))
+    return file.read_text()

@@ -52,8 +52,15 @@ class Program:
         return cache_folder() / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}" / self.name
 
 
+#: In the order in which they are built: what most tests wait for comes first.
 PROGRAMS = {
-    "versitygw": Program("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
+    program.name: program
+    for program in (
+        Program("versitygw", "github.com/versity/versitygw/cmd/versitygw"),
+        Program("nomad", "github.com/hashicorp/nomad", "ui codegen_generated hashicorpmetrics"),
+        Program("consul", "github.com/hashicorp/consul"),
+        Program("vault", "github.com/hashicorp/vault"),
+    )
 }
 
 
@@ -74,6 +81,9 @@ def find(name: str) -> Path | None:
 
 def build(name: str) -> Path:
     """Build the program `name` with Go into the cache and return its path.
+
+    One build at a time: each wants every core and some gigabytes. Who waited for somebody else's
+    build of the same program takes that.
 
     Raises:
         MissingServerError: Go is missing, or the build failed; carries the end of Go's output.
