@@ -19,7 +19,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         subparsers, "new", __doc__,
         example="penstock new churn\n"
         "penstock new churn --from customers.csv --time signed_up --id customer --label left\n"
-        "penstock new churn --from rows.parquet --time at --id order --label fraud --known-at settled",
+        "penstock new churn --from rows.parquet --time at --id order --label fraud --known-at settled\n"
+        "penstock new churn --from customers.csv --time day --id nr --label left --without reason",
         about="Write usecases/NAME, its tests and its page: sources, features, label, expectations "
         "and settings that work at once, to be edited. Without --from they read a sample in that "
         "folder. With --from they read your CSV or Parquet where it lies; every column that can be "
@@ -44,6 +45,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--known-at", metavar="COLUMN", help="when the label was known; default: a day after --time"
     )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="COLUMN",
+        help="a column that is not known at the time of a row; may be given again",
+    )  # fmt: skip
     return parser
 
 
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from penstock.scaffold.create import create
     from penstock.scaffold.render import logical_date
 
-    created = create(args.name, args.source, _roles(args), args.positive)
+    created = create(args.name, args.source, _roles(args), args.positive, args.without)
     date = logical_date(created.file)
     console.result({
         "usecase": created.name,
@@ -75,7 +80,8 @@ def _roles(args: argparse.Namespace) -> Roles | None:
     given = {"--time": args.time, "--id": args.id, "--label": args.label}
     if args.source is None:
         named = [flag for flag, value in given.items() if value is not None]
-        named += [f for f, v in (("--known-at", args.known_at), ("--positive", args.positive)) if v]
+        further = {"--known-at": args.known_at, "--positive": args.positive}
+        named += [flag for flag, value in (further | {"--without": args.without}).items() if value]
         if named:
             raise UsageError(
                 f"{', '.join(named)} without --from", "the sample has its columns", "Add --from."
@@ -103,15 +109,17 @@ def _tell(console: Console, created: Created, date: str) -> None:
     for column, why in file.left_out.items():
         console.line(f"left out: {column}, {why}", "yellow")
     console.line(f"days: {file.first} to {file.last}")
-    console.line(
-        "Strike the columns that are not known at the time of a row: features.py says how."
-    )
     console.line()
-    console.line("then:")
-    for command in (
-        f"penstock run {name} --date {date}",
-        f"penstock serve {name}@champion",
-        f".venv/bin/pytest tests/usecases/{name}",
+    console.line("1. Is each feature known at the time of its row?")
+    console.line(f"   If not, strike it from COLUMNS in usecases/{name}/sources.py.")
+    for number, (command, what) in enumerate(
+        (
+            (f"penstock plan {name} --date {date}", "what a run would do"),
+            (f"penstock run {name} --date {date}", "train, evaluate, publish, predict"),
+            (f"penstock serve {name}@champion", "answer requests"),
+            (f".venv/bin/pytest tests/usecases/{name}", "its own tests"),
+        ),
+        2,
     ):
-        console.line(f"  {command}")
+        console.line(f"{number}. {command:<45}  {what}")
     console.next(f"penstock plan {name} --date {date}", "what a run would do")

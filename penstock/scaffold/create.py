@@ -8,6 +8,7 @@ import keyword
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,15 @@ def check_name(name: str) -> None:
 
 
 def create(
-    name: str, source: Path | None = None, roles: Roles | None = None, positive: str | None = None
+    name: str,
+    source: Path | None = None,
+    roles: Roles | None = None,
+    positive: str | None = None,
+    without: Collection[str] = (),
 ) -> Created:
     """Write the use case `name`, for a file of yours, or with a sample in its folder.
+
+    Columns named in `without` are not read.
 
     Raises:
         UsageError: the name is taken or malformed, or the file lacks a column.
@@ -64,7 +71,7 @@ def create(
     if source is None or roles is None:
         return _create_sample(name)
     path = source.expanduser().resolve()
-    file = describe(path, roles, positive)
+    file = describe(path, roles, positive, without)
     expression, words = _located(path)
     return _write(name, file, render(name, file, expression, words))
 
@@ -120,7 +127,9 @@ def _located(path: Path) -> tuple[str, str]:
     if path.is_relative_to(Path.home()):
         short = f"~/{path.relative_to(Path.home()).as_posix()}"
         return f'Path("{short}").expanduser()', f"`{short}`"
-    return f'Path("{path.as_posix()}")', f"`{path.as_posix()}`"
+    # A linter takes a fixed path of a shared folder for one that is written to.
+    noqa = "  # noqa: S108" if path.parts[:2] == ("/", "tmp") else ""
+    return f'Path("{path.as_posix()}"){noqa}', f"`{path.as_posix()}`"
 
 
 def _format(paths: list[str]) -> None:

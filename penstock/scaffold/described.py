@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +13,14 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.scaffold.hindsight import tells
 from registry.errors import BadData, UsageError
-from registry.features.files import as_utc, read_file
+from registry.features.files import as_label, as_utc, read_file
 
 #: Texts that mean yes, where a label is text or number.
 _YES = ("1", "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "t", "T")
 #: Names that can stand in code and in a table of a page.
-_PLAIN = re.compile(r"[\w .,:;/()%+#&-]{1,60}")
+_PLAIN = re.compile(r"[\w .,:;/()%+#&?!'*=@°€£<>-]{1,60}")
 #: More different texts than this are no category, but names or prose.
 _MOST_CATEGORIES = 1_000
 #: As many are listed as what may come.
@@ -73,8 +75,10 @@ class File:
         return (self.last - self.first).days + 1
 
 
-def describe(path: Path, roles: Roles, positive: str | None = None) -> File:
-    """Read the file and say what it is like.
+def describe(
+    path: Path, roles: Roles, positive: str | None = None, without: Collection[str] = ()
+) -> File:
+    """Read the file and say what it is like, where columns named in `without` are left out.
 
     Raises:
         NotFound: there is no such file.
@@ -82,7 +86,7 @@ def describe(path: Path, roles: Roles, positive: str | None = None) -> File:
         BadData: a time, an id or a label is not one, or the rows cover fewer than five days.
     """
     table = read_file(path)
-    missing = [name for name in roles.names() if name not in table.column_names]
+    missing = [name for name in (*roles.names(), *without) if name not in table.column_names]
     if missing:
         raise UsageError(
             f"{path.name} has no column {', '.join(missing)}",
@@ -99,10 +103,12 @@ def describe(path: Path, roles: Roles, positive: str | None = None) -> File:
         as_utc(table, roles.known_at)
     _check_ids(texts, roles.id, days)
     counts = _counts(days)
-    columns, left_out = _columns(table, roles, days)
+    positive = _positive(texts, roles.label, positive)
+    labels = as_label(texts, roles.label, positive)
+    columns, left_out = _columns(table, roles, days, labels, without)
     return File(
         roles,
-        _positive(texts, roles.label, positive),
+        positive,
         tuple(columns),
         left_out,
         min(counts),
@@ -165,21 +171,29 @@ def _positive(table: pa.Table, name: str, given: str | None) -> str:
 
 
 def _columns(
-    table: pa.Table, roles: Roles, days: pa.ChunkedArray
+    table: pa.Table,
+    roles: Roles,
+    days: pa.ChunkedArray,
+    labels: pa.ChunkedArray,
+    without: Collection[str],
 ) -> tuple[list[Described], dict[str, str]]:
     """The columns that become features, and why others do not."""
     kept, left_out = [], {}
     for name in table.column_names:
         if name in roles.names():
             continue
-        if name in _TAKEN:
+        if name in without:
+            left_out[name] = "as you asked"
+        elif name in _TAKEN:
             left_out[name] = "its name is taken"
         elif not _PLAIN.fullmatch(name):
             left_out[name] = "its name has odd characters"
         elif table.column_names.count(name) > 1:
             left_out[name] = "it is there twice"
         elif (kind := _type(table[name])) is None:
-            left_out[name] = f"it is {table[name].type}, or has too many different texts"
+            left_out[name] = _unfit(table[name])
+        elif told := tells(table[name], labels):
+            left_out[name] = f"{told}, so it is known too late"
         else:
             kept.append(_described(name, kind, table[name], days))
     if not kept:
@@ -200,6 +214,17 @@ def _type(column: pa.ChunkedArray) -> Type | None:
     different = pc.count_distinct(column.cast(pa.string())).as_py()
     fits = different <= min(_MOST_CATEGORIES, max(20, len(column) // 10))
     return "category" if fits else None
+
+
+def _unfit(column: pa.ChunkedArray) -> str:
+    """Why a column without a type of feature is left out."""
+    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+        return "it is a time; make a number of it in features.py, the days since then"
+    if pa.types.is_null(column.type):
+        return "it is empty"
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return f"it holds {pc.count_distinct(column).as_py():,} different texts"
+    return f"it is {column.type}"
 
 
 def _described(name: str, kind: Type, column: pa.ChunkedArray, days: pa.ChunkedArray) -> Described:

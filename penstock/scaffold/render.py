@@ -9,14 +9,10 @@ from string import Template
 
 from penstock.scaffold.described import LISTED, Described, File, roomy
 
-_ARROW = {
-    "float64": "pa.float64()",
-    "int64": "pa.int64()",
-    "bool": "pa.bool_()",
-    "category": "pa.string()",
-}
 _AFTER = """#: A file without a column that says so: a label counts as known this long after its row.
 _KNOWN_AFTER = dt.timedelta(days=1)
+"""
+_GROUP = """#: Each value of this one has a rate of its own, as a feature and as the base rate to beat.
 """
 _MODULES = ("settings", "sources", "features", "label", "quality", "predictor")
 
@@ -27,6 +23,7 @@ def render(name: str, file: File, source: str, source_words: str) -> dict[str, s
     `source` is the Python expression of the file's path, `source_words` names it for people.
     """
     words = {"name": name, **_of_settings(file, source), **_of_rows(file), **_of_page(file)}
+    words |= _of_group(name, file)
     words["source_words"] = source_words
     folder = f"usecases/{name}"
     files = {f"{folder}/{module}.py": f"{module}.py" for module in _MODULES}
@@ -47,8 +44,7 @@ def logical_date(file: File) -> dt.date:
 def _fill(template: str, words: dict[str, str], file: File) -> str:
     text = Path(__file__).with_name(f"{template}.tmpl").read_text(encoding="utf-8")
     columns = {
-        "sources.py": _types,
-        "features.py": _view,
+        "sources.py": _column,
         "quality.py": _values,
         "page.md": _table,
     }.get(template)
@@ -77,8 +73,6 @@ def _of_rows(file: File) -> dict[str, str]:
         known, after = f"as_utc(table, {_quoted(roles.known_at)})", ""
     else:
         known, after = f"pc.add(as_utc(table, {_quoted(roles.time)}), _KNOWN_AFTER)", _AFTER
-    category = next((each.name for each in file.columns if each.type == "category"), None)
-    group = f"features[{_quoted(category)}]" if category else ""
     return {
         "read": "\n".join(f"    {_quoted(name)}: {kind}," for name, kind in read.items()),
         "known": known,
@@ -87,17 +81,32 @@ def _of_rows(file: File) -> dict[str, str]:
         "id_quoted": _quoted(roles.id),
         "label_quoted": _quoted(roles.label),
         "positive_quoted": _quoted(file.positive),
-        "by": _quoted(category) if category else "",
-        "groups": f'    return {group}.fill_null("").combine_chunks()'
-        if group
-        else '    return pa.array(["all"] * features.num_rows, pa.string())',
     }
+
+
+def _of_group(name: str, file: File) -> dict[str, str]:
+    """The words about the column by which rates are counted: the first category, or none."""
+    category = _category(file)
+    if category is None:
+        everyone = '    return pa.array(["all"] * features.num_rows, pa.string())'
+        return {"group": "", "and_group": "", "from_group": "", "by": "", "groups": everyone}
+    return {
+        "group": f"{_GROUP}GROUP = {_quoted(category)}\n",
+        "and_group": ", GROUP",
+        "from_group": f"\nfrom usecases.{name}.sources import GROUP\n",
+        "by": "GROUP",
+        "groups": '    return features[GROUP].fill_null("").combine_chunks()',
+    }
+
+
+def _category(file: File) -> str | None:
+    return next((each.name for each in file.columns if each.type == "category"), None)
 
 
 def _of_page(file: File) -> dict[str, str]:
     roles = file.roles
     known = f"at the time in `{roles.known_at}`" if roles.known_at else "a day after its row"
-    category = next((each.name for each in file.columns if each.type == "category"), None)
+    category = _category(file)
     left_out = [f"- `{name}` is left out: {why}" for name, why in file.left_out.items()]
     return {
         "time_shown": f"`{roles.time}`",
@@ -112,13 +121,9 @@ def _of_page(file: File) -> dict[str, str]:
     }
 
 
-def _types(column: Described) -> str:
-    return f"    {_quoted(column.name)}: {_ARROW[column.type]},"
-
-
-def _view(column: Described) -> str:
+def _column(column: Described) -> str:
     kind = "" if column.type == "float64" else f', "{column.type}"'
-    return f"        Column({_quoted(column.name)}{kind}),"
+    return f"    Column({_quoted(column.name)}{kind}),"
 
 
 def _values(column: Described) -> str:
@@ -132,7 +137,7 @@ def _values(column: Described) -> str:
         words += [f"categories=[{listed}]", "outside=0.2"]
     if column.nulls:
         words.append(f"nulls={min(1.0, round(2 * column.nulls + 0.1, 1)):g}")
-    return f"                {_quoted(column.name)}: Values({', '.join(words)}),"
+    return f"    {_quoted(column.name)}: Values({', '.join(words)}),"
 
 
 def _table(column: Described) -> str:

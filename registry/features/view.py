@@ -32,6 +32,11 @@ class Column:
     name: str
     type: Literal["float64", "int64", "bool", "category"] = "float64"
 
+    @property
+    def arrow(self) -> pa.DataType:
+        """The type of its values in a table; a category's are texts."""
+        return _TYPES[self.type]
+
 
 @dataclass(frozen=True)
 class FeatureView:
@@ -53,7 +58,7 @@ class FeatureView:
         """Arrow schema of a table of this view: entity, as_of (UTC, µs), then the features."""
         fields = [pa.field(self.entity, pa.string(), nullable=False)]
         fields.append(pa.field(self.as_of, AS_OF, nullable=False))
-        fields += [pa.field(column.name, _TYPES[column.type]) for column in self.columns]
+        fields += [pa.field(column.name, column.arrow) for column in self.columns]
         return pa.schema(fields)
 
     def conform(self, table: pa.Table) -> pa.Table:

@@ -164,6 +164,8 @@ def test_an_installation_is_no_checkout(nowhere: Place) -> None:
         (["--from", "{file}", *ROLES, "--positive", "yes"], "no label with 'yes'"),
         (["--from", "{file}", "--time", "note", *ROLES[2:]], "not a time"),
         (["--from", "{file}", *ROLES[:2], "--id", "Plan type", *ROLES[4:]], "one row of each id"),
+        (["--from", "{file}", *ROLES, "--without", "gone"], "no column gone"),
+        (["--without", "note"], "--without without --from"),
         (["--from", "gone.csv", *ROLES], "there is no file"),
         (["--from", "{file}.parquet", *ROLES], "is not what sources.py reads"),
     ],
@@ -182,6 +184,7 @@ def test_it_says_what_comes_next(sample: Done) -> None:
     assert "penstock run demo --date 2024-01-29" in sample.out
     assert "penstock serve demo@champion" in sample.out
     assert "next: penstock plan demo --date 2024-01-29" in sample.out
+    assert "strike it from COLUMNS in usecases/demo/sources.py" in sample.out
     assert "wrote  usecases/demo/sample.csv" in sample.out
 
 
@@ -190,6 +193,49 @@ def test_it_names_features_and_what_it_left_out(own: Done) -> None:
     assert document["features"] == ["Plan type", "calls", "active"]
     assert set(document["left_out"]) == {"note", "last seen"}
     assert (document["first_date"], document["date"]) == ("2024-03-01", "2024-03-07")
+
+
+def test_what_is_known_too_late_is_left_out(nowhere: Place, customers: Path) -> None:
+    """What only those who left have; what says the label in other words; and what you name."""
+    table = pv.read_csv(customers)
+    gone = table["churn"].to_pylist()
+    for name, true, false in (("reason", "price", None), ("state", "gone", "here")):
+        table = table.append_column(name, pa.array([true if left else false for left in gone]))
+    table = table.append_column("why?", pa.array([f"text {left}" for left in gone]))
+    pq.write_table(table, nowhere.folder / "rows.parquet")
+    words = ("--from", "rows.parquet", *ROLES, "--without", "calls", "--json")
+    left_out = nowhere.ok("new", "late", *words).document["left_out"]
+    assert left_out["reason"].startswith("it has a value only where the label is true")
+    assert (
+        left_out["state"]
+        == left_out["why?"]
+        == "each of its values has one label, so it is known too late"
+    )
+    assert left_out["calls"] == "as you asked"
+    assert left_out["note"] == "it holds 1,200 different texts"
+    assert "it is a time" in left_out["last seen"]
+
+
+def test_a_column_is_struck_in_one_place(checkout: Checkout, own: Done, tmp_path: Path) -> None:
+    sources = checkout.folder / f"usecases/{LONG}/sources.py"
+    text = sources.read_text()
+    env = {"PENSTOCK_STORE": str(tmp_path / "store"), "PENSTOCK_VAR": str(tmp_path / "var")}
+    try:
+        sources.write_text(text.replace('    Column("calls", "int64"),\n', ""))
+        code = (
+            f"import datetime as dt; from usecases.{LONG} import features, quality, sources\n"
+            "day = sources.ingest(dt.date(2024, 3, 7))\n"
+            "print(features.features([day], dt.date(2024, 3, 7)).column_names)\n"
+            'print("calls" in quality.EXPECTATIONS.sources["rows"].columns)\n'
+        )
+        shown = checkout.python("-c", code, **env)
+    finally:
+        sources.write_text(text)
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines() == [
+        "['id', 'as_of', 'Plan type', 'active', 'recent_rate']",
+        "False",
+    ]
 
 
 def test_its_steps_are_recorded_and_its_page_is_linked(
