@@ -17,10 +17,14 @@ from registry.errors import PenstockError
 
 #: For kinds that have a code of their own, whatever the job ended with.
 _EXIT_CODES = {
+    Kind.ARTIFACT_DOWNLOAD: 75,
     Kind.BAD_DATA: 65,
+    Kind.DRIVER: 75,
+    Kind.KILLED: 75,
     Kind.LOST: 75,
     Kind.NO_FIT: 77,
     Kind.OOM: 71,
+    Kind.PREEMPTED: 75,
     Kind.SIGNAL: 75,
     Kind.STOPPED: 75,
     Kind.TEMPORARY: 75,

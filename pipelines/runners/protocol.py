@@ -60,6 +60,31 @@ class RunnerClosed(Temporary):
         )
 
 
+class RunnerAway(Temporary):
+    """The runner's world cannot be reached for now. Jobs go on; the same call works later."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(what, why, "Nothing is lost: jobs that run go on, and are found again.")
+
+
+class LiveJob(NamedTuple):
+    """A job that has not ended, as the runner's own world shows it."""
+
+    record: str
+    """Path of the attempt's record, within the environment that it belongs to."""
+    name: str
+    """What the runner calls the job."""
+    run: str = ""
+    """The run that started it; empty when the runner does not know."""
+    writer: str = ""
+    """How the write id of its attempt begins; empty when the runner does not know."""
+
+    def is_of(self, attempt: Attempt) -> bool:
+        """Whether it is the job of `attempt`, rather than of another store's at the same path."""
+        same = self.record == attempt.path and self.run in ("", attempt.run)
+        return same and attempt.write_id.startswith(self.writer)
+
+
 class Runner(Protocol):
     """One way to run jobs. Safe to use from many threads at once."""
 
@@ -82,6 +107,8 @@ class Runner(Protocol):
         Raises:
             UsageError: the size is unknown.
             StoreUnwritable: the runner's own folder cannot be written.
+            ConfigError: the runner's world is not set up for this kind of work.
+            RunnerAway: it cannot be reached; nothing is known to have started.
             RunnerClosed: `close` was called.
         """
         ...
@@ -91,13 +118,15 @@ class Runner(Protocol):
 
         Raises:
             Corrupt: what the runner wrote about it cannot be read.
+            RunnerAway: it cannot be asked.
         """
         ...
 
     def wait(self, attempt: Attempt, timeout: float | None = None) -> Ended | None:
         """How the attempt ended, or None when `timeout` seconds passed first.
 
-        A vanished attempt is an end of kind `lost`. Waiting costs a sleeping thread, no polling.
+        A vanished attempt is an end of kind `lost`. Waiting costs a sleeping thread, no polling,
+        and goes on while the runner's world cannot be reached.
 
         Raises:
             Corrupt: what the runner wrote about it cannot be read.
@@ -109,6 +138,17 @@ class Runner(Protocol):
         """End the attempt's job, or take it from the queue; it ends with kind `stopped`.
 
         Does nothing when the attempt has ended or was never started. Returns before it has ended.
+
+        Raises:
+            RunnerAway: it cannot be asked.
+        """
+        ...
+
+    def live(self) -> list[LiveJob]:
+        """The jobs that have not ended, of whatever pipeline or environment.
+
+        Raises:
+            RunnerAway: it cannot be asked.
         """
         ...
 

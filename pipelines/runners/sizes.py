@@ -1,4 +1,4 @@
-"""Sizes of jobs, and whether one fits: s, m, l, xl.
+"""Sizes of jobs, and whether one fits: s, m, l, xl, and gpu.
 
 Resources are chosen by size and never per dispatch, because Nomad registers one job per size.
 Threads and seeds are parameters of the recipe; a size changes where a job runs, never its result.
@@ -17,11 +17,12 @@ from registry.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What one job may take: processors, and memory in MiB."""
+    """What one job may take: processors, memory in MiB, and GPUs (which one machine lends freely)."""
 
     name: str
     cpus: int
     memory_mb: int
+    gpus: int = 0
 
 
 #: Smallest first: the order in which a job that ran out of memory climbs. Importing the numeric
@@ -34,9 +35,13 @@ SIZES: Mapping[str, Size] = MappingProxyType(
             Size("m", cpus=1, memory_mb=4096),
             Size("l", cpus=2, memory_mb=8192),
             Size("xl", cpus=4, memory_mb=16384),
+            Size("gpu", cpus=4, memory_mb=16384, gpus=1),
         )
     }
 )
+#: The sizes that differ in how much they allow, smallest first: a GPU is no answer to too little
+#: memory.
+LADDER = tuple(name for name, size in SIZES.items() if not size.gpus)
 
 
 def size_named(name: str) -> Size:
@@ -51,10 +56,16 @@ def size_named(name: str) -> Size:
 
 
 def next_size(name: str) -> str | None:
-    """The next larger size than `name`, or None when it is the largest."""
-    names = list(SIZES)
-    place = names.index(size_named(name).name) + 1
-    return names[place] if place < len(names) else None
+    """The next larger size than `name`, or None when there is none."""
+    if size_named(name).gpus:
+        return None
+    place = LADDER.index(name) + 1
+    return LADDER[place] if place < len(LADDER) else None
+
+
+def fitting_size(memory_mb: float) -> str:
+    """The smallest size that allows `memory_mb`, or the largest there is."""
+    return next((name for name in LADDER if SIZES[name].memory_mb >= memory_mb), LADDER[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,16 @@ from registry.errors import Corrupt
 class Kind(StrEnum):
     """Why an attempt failed. The words go into records and messages; they never change."""
 
+    ARTIFACT_DOWNLOAD = "artifact-download"
     BAD_DATA = "bad-data"
+    DRIVER = "driver"
     EXIT = "exit"
+    KILLED = "killed"
     LOST = "lost"
     NO_FIT = "no-fit"
     NO_MANIFEST = "no-manifest"
     OOM = "oom"
+    PREEMPTED = "preempted"
     SIGNAL = "signal"
     STOPPED = "stopped"
     TEMPORARY = "temporary"
@@ -37,18 +41,26 @@ class Remedy(StrEnum):
 
     AGAIN = "again"
     NEXT_SIZE = "next-size"
+    REPLACE = "replace"  # again after a pause, on a budget of its own: the job is not to blame
     STOP = "stop"
 
 
 #: Each kind: what it means, and what helps.
 KINDS: Mapping[Kind, tuple[str, Remedy]] = MappingProxyType(
     {
+        Kind.ARTIFACT_DOWNLOAD: ("the node could not fetch what the task needs", Remedy.REPLACE),
         Kind.BAD_DATA: ("the job refused its input (exit code 65)", Remedy.STOP),
+        Kind.DRIVER: ("the node could not set the task up or start it", Remedy.REPLACE),
         Kind.EXIT: ("the job ended with another exit code", Remedy.STOP),
-        Kind.LOST: ("the job is gone and left no word: a power cut, a lost machine", Remedy.AGAIN),
+        Kind.KILLED: ("somebody stopped the job, and not through penstock", Remedy.AGAIN),
+        Kind.LOST: (
+            "the job is gone and left no word: a power cut, a lost machine",
+            Remedy.REPLACE,
+        ),
         Kind.NO_FIT: ("the size is larger than any machine the runner has", Remedy.STOP),
         Kind.NO_MANIFEST: ("the job ended with 0 and committed nothing", Remedy.AGAIN),
         Kind.OOM: ("the job needed more memory than its size allows", Remedy.NEXT_SIZE),
+        Kind.PREEMPTED: ("work of a higher priority took its place", Remedy.REPLACE),
         Kind.SIGNAL: ("something outside the runner killed the job", Remedy.AGAIN),
         Kind.STOPPED: ("the runner was asked to stop the job", Remedy.STOP),
         Kind.TEMPORARY: ("a passing condition: exit code 75, or no room in time", Remedy.AGAIN),
@@ -100,11 +112,15 @@ class Queued(msgspec.Struct, frozen=True, tag="queued"):
 
 
 class Starting(msgspec.Struct, frozen=True, tag="starting"):
-    """Room is taken, the job's own program does not run yet."""
+    """Room is taken, the job's own program does not run yet; `reason` for what is unusual."""
+
+    reason: str = ""
 
 
 class Running(msgspec.Struct, frozen=True, tag="running"):
-    """The job's program runs, or a process that it left behind does."""
+    """The job's program runs, or a process that it left behind does; `reason` as in Starting."""
+
+    reason: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
