@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from registry.redaction import redact, remember_environment
+
 #: Elastic Common Schema names for what structlog calls otherwise.
 _ECS = {"timestamp": "@timestamp", "level": "log.level", "event": "message", "logger": "log.logger"}
 
@@ -27,9 +29,14 @@ def _named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
+def _redacted(_: Any, __: str, line: str) -> str:
+    return redact(line)
+
+
 def configure(level: str = "warning", stream: TextIO | None = None, *, json: bool = True) -> None:
     """Send log lines of `level` and above to `stream` (stderr), as JSON or as plain text."""
     out = stream or sys.stderr
+    remember_environment()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -41,6 +48,7 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
         if json
         else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
     )
+    render.append(_redacted)
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

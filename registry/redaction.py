@@ -10,7 +10,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 #: Variables of this process that hold a secret. Those of Nomad, Consul, Vault and S3 clients.
 SECRET_VARIABLES = (
@@ -57,6 +57,16 @@ def remember(values: Iterable[str]) -> None:
 def remember_environment() -> None:
     """Mask what the variables in `SECRET_VARIABLES` hold."""
     remember(os.environ.get(name, "") for name in SECRET_VARIABLES)
+
+
+def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` for a child process that needs no secret: without those that this module knows."""
+    named = {
+        value.removeprefix("env:")
+        for name, value in env.items()
+        if name.startswith("PENSTOCK_") and value.startswith("env:")
+    }
+    return {name: value for name, value in env.items() if name not in {*SECRET_VARIABLES, *named}}
 
 
 def redact(text: str) -> str:

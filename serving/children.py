@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from registry.redaction import without_secrets
 from serving.channel import Channel
 from serving.errors import ChildDied
 from serving.messages import Fork, Forked, FromForkserver, Message, decoder
@@ -137,7 +138,8 @@ class Children:
                 [*command, self._log_level],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**_THREADS, **os.environ, "PYTHONPATH": path},
+                # Gateways face the network and workers parse models; neither needs a secret.
+                env={**_THREADS, **without_secrets(os.environ), "PYTHONPATH": path},
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)

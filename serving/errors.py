@@ -7,6 +7,7 @@ PenstockError
     ├── ChildDied                    a gateway, worker or forkserver ended while it was needed
     ├── Rejected                     a bundle must not serve: digest, golden rows, signature
     └── RequestError            400  answered to a client; the text is made for clients
+        ├── Unauthorized        401  with WWW-Authenticate
         ├── UnknownPath         404
         ├── MethodNotAllowed    405
         ├── SlowRequest         408
@@ -15,6 +16,7 @@ PenstockError
         ├── HeadersTooLarge     431
         ├── ModelFailed         500
         ├── Overloaded          503  with Retry-After
+        ├── TokensMissing       503  with Retry-After
         └── DeadlinePassed      504
 ```
 """
@@ -61,6 +63,23 @@ class RequestError(ServingError):
     retry_after: ClassVar[int | None] = None
     #: Whether the connection is of no further use.
     fatal: ClassVar[bool] = False
+
+
+class Unauthorized(RequestError):
+    """The request carries no token of a client, or one that is not known (any more)."""
+
+    status = 401
+    code = "UNAUTHENTICATED"
+    fatal = True
+
+
+class TokensMissing(RequestError):
+    """Nobody can be let in: the tokens could not be read for too long."""
+
+    status = 503
+    code = "TEMPORARILY_UNAVAILABLE"
+    retry_after = 5
+    fatal = True
 
 
 class UnknownPath(RequestError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from registry.logs import get_logger
@@ -32,6 +33,7 @@ from serving.messages import (
     Retired,
     Start,
     Tick,
+    Tokens,
     decoder,
 )
 from serving.options import Options
@@ -56,6 +58,7 @@ class Front:
         self._child: Child | None = None
         self._pools: dict[int, Pool] = {}
         self._active: dict[str, int] = {}
+        self._digests: Mapping[str, str] | None = None
         self._notices: dict[str, Notice] = {}
         self._acknowledged: dict[tuple[str, int], asyncio.Future[None]] = {}
         self._backoff = Backoff(first=0.02)
@@ -71,6 +74,7 @@ class Front:
         self._child, self._since = child, asyncio.get_running_loop().time()
         child.listen(_decoder, self._receive, lambda: self._lost(child))
         self._send(Start(self._options, self._models), [self._listener.fileno()])
+        self.authorize(self._digests)
         for pool in self._pools.values():
             self._announce(pool)
         for model, number in self._active.items():
@@ -201,6 +205,11 @@ class Front:
         """Tell how a reload ended, for the page and the metrics."""
         self._notices[notice.model] = notice
         self._send(notice)
+
+    def authorize(self, digests: Mapping[str, str] | None) -> None:
+        """Tell the gateway which tokens clients may show from now on; None: none at all."""
+        self._digests = digests
+        self._send(Tokens(dict(digests) if digests is not None else None))
 
     def tick(self) -> None:
         """Tell the gateway that the supervisor is alive."""

@@ -86,6 +86,15 @@ class Start(Message, frozen=True, tag=True):
     models: list[str]
 
 
+class Tokens(Message, frozen=True, tag=True):
+    """Who may ask: the SHA-256 of each token by the client's name. None: nobody, for now.
+
+    Sent before Open where the service has tokens, and each time that they change.
+    """
+
+    digests: dict[str, str] | None
+
+
 class Open(Message, frozen=True, tag=True):
     """Accept connections. Until then they wait in the listener's queue."""
 
@@ -176,7 +185,9 @@ ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
 FromWorker = Loading | Warming | Validated | Unfit
-ToGateway = Start | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
+ToGateway = (
+    Start | Tokens | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
+)
 FromGateway = Activated | Retired | Failed
 
 

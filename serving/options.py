@@ -16,6 +16,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     allow_public: bool = False
+    open_metrics: bool = False
+    #: Whether clients must show a token; which ones are known goes its own way.
+    tokens: bool = False
     workers: int = 2
     threads: int = 1
     max_batch_size: int = 64
@@ -36,23 +39,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_settings(cls, settings: Settings) -> Options:
         """Read every `serving_<field>` row of `settings`."""
-        fields = (f for f in cls.__struct_fields__ if f != "log_level")
+        own = {"log_level": settings.log_level, "tokens": settings.serving_tokens is not None}
+        fields = (f for f in cls.__struct_fields__ if f not in own)
         values = {name: getattr(settings, f"serving_{name}") for name in fields}
-        return cls(**values, log_level=settings.log_level)
+        return cls(**values, **own)
 
     def check_bind(self) -> None:
-        """Refuse to open a port to other machines unless that was asked for by name.
+        """Refuse to open a port to other machines unless that was asked for, and tokens are set.
 
         Raises:
-            Refused: `host` is not a loopback address and `allow_public` is off.
+            Refused: `host` is not a loopback address, and `allow_public` is off or clients need no
+                token.
         """
-        if self.allow_public or _is_loopback(self.host):
+        if (self.allow_public and self.tokens) or _is_loopback(self.host):
             return
         raise Refused(
             f"serving on {self.host} would be open to other machines",
-            "the endpoint has no authentication yet",
-            "Serve on 127.0.0.1, or set PENSTOCK_SERVING_ALLOW_PUBLIC=1 where the network "
-            "keeps strangers out.",
+            "clients would need no token" if self.allow_public else "nobody asked for that",
+            "Serve on 127.0.0.1, or set PENSTOCK_SERVING_ALLOW_PUBLIC=1 and "
+            "PENSTOCK_SERVING_TOKENS (docs/how-to/secrets.md).",
         )
 
 

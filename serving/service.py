@@ -21,6 +21,7 @@ from serving.pointer import Pointers
 from serving.presence import open_presence
 from serving.source import Source
 from serving.supervisor import Supervisor, listen
+from serving.tokens import open_tokens
 
 
 def serve(
@@ -38,8 +39,10 @@ def serve(
 
     Raises:
         UsageError: a name is malformed, or no model or one model twice was asked for.
-        Refused: the address is open to other machines and that was not asked for by name.
-        ConfigError: the address cannot be bound.
+        Refused: the address is open to other machines and that was not asked for by name, or the
+            clients' tokens may not be read.
+        ConfigError: the address cannot be bound, or the clients' tokens are not there.
+        Temporary: the clients' tokens are in Vault, which is sealed or out of reach.
     """
     wanted = parse_models(models)
     options = Options.from_settings(settings)
@@ -47,6 +50,8 @@ def serve(
     var = _folder(settings)
     source = Source(settings, var / "artifacts")
     source.open()
+    options.check_bind()
+    tokens = open_tokens(settings)
     listener = listen(options)
     url = _url(listener.getsockname())
     if address_file is not None:
@@ -67,6 +72,7 @@ def serve(
         listener,
         on_ready,
         open_presence(settings, wanted, listener.getsockname()[:2]),
+        tokens,
     )
     asyncio.run(supervisor.run())
 

@@ -19,6 +19,7 @@ from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
 from serving.presence import Presence
+from serving.tokens import ClientTokens
 from serving.watcher import Watcher
 
 log = get_logger(__name__)
@@ -69,6 +70,7 @@ class Supervisor:
         listener: socket.socket,
         on_ready: Callable[[list[Deployment]], None],
         presence: Presence,
+        tokens: ClientTokens | None = None,
     ) -> None:
         self._options = options
         self._wanted = wanted
@@ -78,6 +80,7 @@ class Supervisor:
         self._listener = listener
         self._on_ready = on_ready
         self._presence = presence
+        self._tokens = tokens
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -91,6 +94,7 @@ class Supervisor:
         watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]
         tasks: list[asyncio.Task[None]] = []
         try:
+            self._authorize(front)
             await front.start()
             tasks = [asyncio.create_task(deployment.run()) for deployment in deployments]
             self._presence.start()
@@ -103,6 +107,8 @@ class Supervisor:
             for watcher in watchers:
                 watcher.stop()
             self._presence.leave()
+            if self._tokens is not None:
+                self._tokens.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -110,6 +116,13 @@ class Supervisor:
             await asyncio.gather(*(deployment.stop() for deployment in deployments))
             await asyncio.to_thread(self._presence.join, LEAVING)
             children.close()
+
+    def _authorize(self, front: Front) -> None:
+        """Admit the clients whose tokens are known, and follow as they change."""
+        if self._tokens is not None:
+            front.authorize(self._tokens.digests)
+            loop = asyncio.get_running_loop()
+            self._tokens.start(lambda known: loop.call_soon_threadsafe(front.authorize, known))
 
     def _deployments(self, children: Children, front: Front) -> list[Deployment]:
         numbers = itertools.count(1)

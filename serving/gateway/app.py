@@ -14,6 +14,7 @@ from serving.errors import (
     ModelFailed,
     Overloaded,
     RequestError,
+    Unauthorized,
     UnknownPath,
     UnsupportedMedia,
 )
@@ -23,6 +24,7 @@ from serving.gateway.exchange import HTML, TEXT, Exchange
 from serving.gateway.inference import Inference
 from serving.gateway.metrics import Metrics
 from serving.gateway.protocols import mlflow, oip
+from serving.gateway.state import State
 
 log = get_logger(__name__)
 
@@ -105,7 +107,7 @@ class App:
     # what is read -----------------------------------------------------------------------------
 
     def _page(self, exchange: Exchange) -> None:
-        body = page.render(self._catalog, self._state.address, self._state.draining)
+        body = page.render(self._catalog, self._state)
         exchange.answer(200, body, HTML, b"x-content-type-options: nosniff\r\n")
 
     def _server(self, exchange: Exchange) -> None:
@@ -153,6 +155,8 @@ class App:
             headers = b"retry-after: %d\r\n" % error.retry_after
         if isinstance(error, MethodNotAllowed):
             headers = b"allow: %b\r\n" % error.why.encode()
+        if isinstance(error, Unauthorized):
+            headers = b'www-authenticate: Bearer realm="penstock"\r\n'
         if error.fatal:
             exchange.keep_alive = False
         if exchange.path.rstrip("/") == "/invocations":
@@ -160,15 +164,6 @@ class App:
         else:
             body = _json({"error": str(error)})
         exchange.answer(error.status, body, headers=headers)
-
-
-class State:
-    """What the process knows about itself."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.draining = False
-        self.live = True
 
 
 def _check_method(exchange: Exchange, allowed: bytes) -> None:

@@ -14,6 +14,7 @@ HTML = b"text/html; charset=utf-8"
 _REASONS = {
     200: b"OK",
     400: b"Bad Request",
+    401: b"Unauthorized",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
@@ -45,6 +46,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "authorization",
         "body",
         "cancelled",
         "connection",
@@ -61,6 +63,7 @@ class Exchange:
         self.method = b""
         self.path = ""
         self.encoding = b""
+        self.authorization = b""
         self.body: bytes | bytearray = b""
         self.keep_alive = True
         #: HTTP/1.0, which must be told that a connection stays open.

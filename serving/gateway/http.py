@@ -148,6 +148,9 @@ class Connection(asyncio.Protocol):
             self._hosts += 1
         elif name == b"content-encoding":
             self._parsing.encoding = value.lower()
+        elif name == b"authorization":
+            # Two of them are nobody's.
+            self._parsing.authorization += value
         elif name == b"expect":
             self._expects = value.lower() == b"100-continue"
         elif name == b"transfer-encoding":
@@ -169,6 +172,8 @@ class Connection(asyncio.Protocol):
             self._refuse(RequestError("the request must have exactly one Host header"))
         if self._chunked and exchange.old:
             self._refuse(RequestError("HTTP/1.0 has no Transfer-Encoding"))
+        if refusal := self._server.admit(exchange):
+            self._refuse(refusal)
         if self._expects and not self.busy and not self._lingering:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 

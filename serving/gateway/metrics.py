@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 _HELP = {
     "request_success_total": "Requests answered with a prediction",
     "request_failure_total": "Requests answered with an error, by HTTP status",
+    "client_request_total": "Requests admitted, by the name of their token",
     "count_total": "Rows predicted",
     "exec_count_total": "Batches predicted",
     "request_duration_us_total": "Time from admission to the answer, summed over requests",

@@ -11,6 +11,7 @@ from registry.models.signature import Input, Signature
 from serving.gateway.catalog import Catalog
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.protocols.oip import DATATYPES
+from serving.gateway.state import State
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -23,15 +24,15 @@ pre { background: #8882; padding: .8rem; overflow-x: auto; }
 _EXAMPLES: dict[str, Any] = {"float64": 0.5, "int64": 1, "bool": True}
 
 
-def render(catalog: Catalog, address: str, draining: bool) -> bytes:
+def render(catalog: Catalog, about: State) -> bytes:
     """The page as UTF-8."""
     rows = "".join(_row(dispatcher, catalog) for dispatcher in catalog)
     examples = "".join(
-        f"<h2>{escape(d.model)}</h2><pre>{escape(curl(d, address))}</pre>"
+        f"<h2>{escape(d.model)}</h2><pre>{escape(curl(d, about))}</pre>"
         for d in catalog
         if d.active
     )
-    state = "draining" if draining else "ready" if catalog.ready else "not ready"
+    state = "draining" if about.draining else "ready" if catalog.ready else "not ready"
     head = "<th>model<th>alias<th>revision<th>version<th>live since<th>last reload"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>penstock</title>"
@@ -62,12 +63,13 @@ def _row(dispatcher: Dispatcher, catalog: Catalog) -> str:
     return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
 
 
-def curl(dispatcher: Dispatcher, address: str) -> str:
+def curl(dispatcher: Dispatcher, about: State) -> str:
     """A command that asks the model for one row."""
     assert dispatcher.active is not None
     body = json.dumps({"inputs": example(dispatcher.active.signature)})
     quoted = body.replace("'", "'\\''")
-    return f"curl -s http://{address}/v2/models/{dispatcher.model}/infer -d '{quoted}'"
+    token = ' -H "Authorization: Bearer $TOKEN"' if about.tokens else ""
+    return f"curl -s{token} http://{about.address}/v2/models/{dispatcher.model}/infer -d '{quoted}'"
 
 
 def example(signature: Signature) -> list[dict[str, Any]]:

@@ -14,12 +14,14 @@ from registry.errors import PenstockError
 from registry.logs import configure, get_logger
 from serving.channel import Channel
 from serving.errors import ChildDied
-from serving.gateway.app import App, State
+from serving.gateway.app import App
 from serving.gateway.catalog import Catalog
+from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.inference import Inference
 from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
 from serving.gateway.server import HttpServer, Limits
+from serving.gateway.state import State
 from serving.link import GatewayEnd
 from serving.messages import (
     Activate,
@@ -37,6 +39,7 @@ from serving.messages import (
     Start,
     Tick,
     ToGateway,
+    Tokens,
     decoder,
 )
 
@@ -79,13 +82,18 @@ class Gateway:
         clock = time.monotonic
         self._catalog = Catalog(start.models, options, self._loop, clock, self._metrics)
         host, port = listener.getsockname()[:2]
-        self._state = State(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._state = State(shown, tokens=options.tokens)
+        self._door = Doorkeeper(
+            self._metrics, required=options.tokens, open_metrics=options.open_metrics
+        )
         inference = Inference(self._catalog, self._metrics, clock, options.request_timeout)
         app = App(self._catalog, inference, self._metrics, self._state)
         limits = Limits(
             options.max_header, options.max_body, options.read_timeout, options.idle_timeout
         )
-        self._http = HttpServer(app.handle, limits, options.max_connections, clock)
+        admit = self._door.admit
+        self._http = HttpServer(app.handle, limits, options.max_connections, clock, admit)
         self._generations: dict[int, Served] = {}
         self._last_tick = clock()
         self._done = asyncio.Event()
@@ -140,14 +148,21 @@ class Gateway:
                 self._activate(message)
             case Retire():
                 self._retire(message)
-            case Notice():
-                self._note(message)
-            case Tick():
-                self._last_tick = time.monotonic()
+            case Tokens() | Notice() | Tick():
+                self._learn(message)
             case Drain():
                 self._state.draining = self._http.closing = True
             case Close():
                 self._closing = asyncio.ensure_future(self._close())
+
+    def _learn(self, message: Tokens | Notice | Tick) -> None:
+        match message:
+            case Tokens():
+                self._door.know(message.digests)
+            case Notice():
+                self._note(message)
+            case Tick():
+                self._last_tick = time.monotonic()
 
     async def _open(self) -> None:
         self._accepting = await self._loop.create_server(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
 from serving.gateway.http import Connection
 
 Handler = Callable[[Exchange], None]
+#: Looks at the head of a request before its body is read; returns why it is refused, if it is.
+Doorkeeper = Callable[[Exchange], RequestError | None]
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,15 @@ class HttpServer:
     """All connections of one gateway."""
 
     def __init__(
-        self, handle: Handler, limits: Limits, max_connections: int, now: Callable[[], float]
+        self,
+        handle: Handler,
+        limits: Limits,
+        max_connections: int,
+        now: Callable[[], float],
+        admit: Doorkeeper = lambda _: None,
     ) -> None:
         self.handle = handle
+        self.admit = admit
         self.limits = limits
         self.now = now
         #: Set while draining: every answer closes its connection.

@@ -316,7 +316,11 @@ def test_numeric_signature_takes_one_matrix(publisher: Publisher, tmp_path: Path
 def test_a_public_address_is_refused_unless_asked_for_by_name(host: str) -> None:
     with pytest.raises(Refused, match="PENSTOCK_SERVING_ALLOW_PUBLIC"):
         Options(host=host).check_bind()
-    Options(host=host, allow_public=True).check_bind()
+    with pytest.raises(Refused, match="clients would need no token"):
+        Options(host=host, allow_public=True).check_bind()
+    with pytest.raises(Refused, match="nobody asked"):
+        Options(host=host, tokens=True).check_bind()
+    Options(host=host, allow_public=True, tokens=True).check_bind()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
