@@ -73,7 +73,9 @@ def server(extra: Mapping[str, Any]) -> dict[str, Any]:
 
 def client(folder: Path, servers: list[str], extra: Mapping[str, Any]) -> dict[str, Any]:
     """The part of an agent that runs tasks; `extra` is laid over it."""
-    first = process.free_port() + 10_000  # Nomad's own range, in a part that other agents leave alone
+    first = (
+        process.free_port() + 10_000
+    )  # Nomad's own range, in a part that other agents leave alone
     return {
         "client": {
             "enabled": True,

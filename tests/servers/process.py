@@ -36,7 +36,9 @@ def is_free(port: int) -> bool:
 def free_port() -> int:
     """A loopback port that was free a moment ago; another process may take it first."""
     while True:
-        port = random.SystemRandom().choice(PORTS)  # not the seed of the tests: all would draw alike
+        port = random.SystemRandom().choice(
+            PORTS
+        )  # not the seed of the tests: all would draw alike
         if is_free(port):
             return port
 
