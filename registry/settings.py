@@ -152,6 +152,7 @@ TABLE: tuple[Setting, ...] = (
         "penstock",
         "what the ids of Nomad jobs of this team start with",
     ),
+    _row("services_nomad_addr", str, None, "Nomad of the services; default: NOMAD_ADDR"),
     _row("nomad_in_flight", _positive_int, 50, "jobs of one pipeline that Nomad may have at once"),
     # collection
     _row("gc_delay", _non_negative, 86400.0, "seconds from the plan of a collection to deleting"),
