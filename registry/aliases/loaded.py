@@ -86,7 +86,10 @@ class ConsulInstances:
         self._prefix = prefix
 
     def all(self) -> list[Loaded]:
-        found = map(_decoded, self._consul.list(f"{self._prefix}/loaded/"))
+        folder = f"{self._prefix}/loaded/"
+        # A listing leaves out what the token must not read, without a word; one key is refused.
+        self._consul.get(folder)
+        found = map(_decoded, self._consul.list(folder))
         rows = [row for row in found if row is not None]
         return sorted(rows, key=lambda row: (row.model, row.alias, row.instance))
 

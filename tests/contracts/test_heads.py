@@ -25,8 +25,11 @@ def head(revision: int, write_id: str = "", alias: str = "champion") -> Head:
     return Head("flights", alias, revision, LIVE, write_id or f"w{revision}", "me", "now")
 
 
-@pytest.fixture(params=["files", "memory"])
+@pytest.fixture(params=["files", "memory", "consul"])
 def heads(request: pytest.FixtureRequest, tmp_path: Path) -> Heads:
+    if request.param == "consul":
+        request.getfixturevalue("consul_env")
+        return open_heads(Settings.load({}))
     return FileHeads(tmp_path / "heads") if request.param == "files" else MemoryHeads()
 
 

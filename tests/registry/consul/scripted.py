@@ -99,7 +99,7 @@ def scripted(*answers: Answer, by: Callable[[Asked], Answer] | None = None) -> I
     script = Script(by or answers)
 
     class Handler(Quiet):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 (of the base class)
             parts = urlsplit(self.path)
             pairs = parse_qs(parts.query, keep_blank_values=True)
             query = {name: values[0] for name, values in pairs.items()}
@@ -115,7 +115,7 @@ def scripted(*answers: Answer, by: Callable[[Asked], Answer] | None = None) -> I
             with contextlib.suppress(OSError):  # The client may have gone.
                 self.reply(answer.status, answer.body, **index)
 
-        do_PUT = do_GET
+        do_PUT = do_GET  # noqa: N815 (of the base class)
 
     with serving(Handler) as address:
         yield Consul(Access.from_environment({"CONSUL_HTTP_ADDR": address})), script
