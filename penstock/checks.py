@@ -21,6 +21,7 @@ from registry.artifacts.store import AlreadyExists, Store, open_environment
 from registry.artifacts.store.probe import require_conditional_create
 from registry.checks import Check, Checker, failed
 from registry.errors import BadData, PenstockError, Refused
+from registry.secrets.checks import check_secrets
 from registry.settings import Settings
 
 GROUP = "penstock.checks"
@@ -28,10 +29,7 @@ GROUP = "penstock.checks"
 LOW_SPACE = 2 << 30
 #: Libraries with native parts, which may be installed and yet not load.
 _NATIVE = ("lightgbm", "catboost", "pyarrow")
-_ENGINES = (
-    ("nomad", "NOMAD_ADDR", "jobs run as processes of this machine"),
-    ("vault", "VAULT_ADDR", "secrets are read from environment variables"),
-)
+_ENGINES = (("nomad", "NOMAD_ADDR", "jobs run as processes of this machine"),)
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -42,6 +40,7 @@ def examine(settings: Settings) -> list[Check]:
         ("store", check_store),
         ("aliases", check_aliases),
         ("var", check_var),
+        ("secrets", check_secrets),
     ]
     found = sorted(entry_points(group=GROUP), key=lambda row: row.name)
     added: list[tuple[str, Checker]] = [(row.name, row.load()) for row in found]
@@ -180,7 +179,7 @@ def check_var(settings: Settings) -> Iterator[Check]:
 
 
 def check_engines(_: Settings) -> Iterable[Check]:
-    """Which of Nomad and Vault are named, and what is used in their place."""
+    """Whether Nomad is named, and what is used in its place."""
     for name, variable, instead in _ENGINES:
         if os.environ.get(variable):
             found = f"{variable} is set, but this version does not use it: {instead}"

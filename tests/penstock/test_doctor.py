@@ -61,7 +61,7 @@ def test_secrets_are_masked() -> None:
 def test_an_engine_that_is_named_but_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOMAD_ADDR", "http://127.0.0.1:4646")
     found = {check.name: check.status for check in checks.check_engines(Settings.load({}))}
-    assert found == {"nomad": "warn", "vault": "ok"}
+    assert found == {"nomad": "warn"}
 
 
 def test_a_store_that_ignores_the_condition(monkeypatch, tmp_path) -> None:
