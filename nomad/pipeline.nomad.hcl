@@ -26,6 +26,12 @@ variable "catch_up" {
   default     = 7
 }
 
+variable "lag" {
+  description = "How long after its end the data of a day are complete, such as 2d; empty if they are at once."
+  type        = string
+  default     = ""
+}
+
 variable "deadline" {
   description = "End the run of one date after this long, such as 3h, so that one that hangs cannot hold up the next."
   type        = string
@@ -133,10 +139,11 @@ variable "vault_store" {
 
 locals {
   places = var.vault ? { PENSTOCK_STORE_SECRET = "file:${NOMAD_SECRETS_DIR}/store.json" } : {}
-  args = [
-    "-m", "penstock", "schedule", var.usecase, "--once",
-    "--deadline", var.deadline, "--catch-up", format("%d", var.catch_up),
-  ]
+  args = concat(
+    ["-m", "penstock", "schedule", var.usecase, "--once"],
+    ["--deadline", var.deadline, "--catch-up", format("%d", var.catch_up)],
+    var.lag == "" ? [] : ["--lag", var.lag],
+  )
 }
 
 job "penstock-pipeline" {

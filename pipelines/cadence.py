@@ -12,6 +12,8 @@ from registry.errors import UsageError
 
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,5})?(?P<unit>s|m|h|d|day|hour)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
+#: How Nomad calls a launch of a periodic job: the job's id, and the second it was due.
+_LAUNCH = re.compile(r".+/periodic-(?P<second>[1-9][0-9]{0,11})")
 _AT = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DAY = dt.timedelta(days=1)
 
@@ -59,9 +61,19 @@ class Cadence:
         return self.last(moment) + self.every
 
 
-def logical_date(tick: dt.datetime) -> dt.date:
-    """The date that a run at `tick` is for: the last day that is over."""
-    return tick.date() - _DAY
+def logical_date(tick: dt.datetime, lag: dt.timedelta = dt.timedelta()) -> dt.date:
+    """The date that a run at `tick` is for: the last day that was over `lag` ago."""
+    return (tick - lag).date() - _DAY
+
+
+def launch_of(job: str) -> dt.datetime | None:
+    """The tick that Nomad launched a periodic job for, from the job's id; None for other jobs.
+
+    The id is the truth: a launch that had to wait for room, or that is started again, may begin on
+    another day.
+    """
+    match = _LAUNCH.fullmatch(job)
+    return dt.datetime.fromtimestamp(int(match["second"]), dt.UTC) if match else None
 
 
 class Clock(Protocol):

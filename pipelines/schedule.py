@@ -60,6 +60,7 @@ def follow(
     *,
     once: bool = False,
     last: dt.date | None = None,
+    lag: dt.timedelta = dt.timedelta(),
 ) -> Iterator[Ran]:
     """Run what is due, tick after tick, beginning with the tick that has just passed.
 
@@ -70,10 +71,11 @@ def follow(
         launch: makes one date; returns when its run has ended.
         once: end after the first tick.
         last: the last logical date.
+        lag: how long after its end the data of a day are there.
     """
     tick = cadence.last(clock.now())
-    while last is None or logical_date(tick) <= last:
-        for date in missing(logical_date(tick)):
+    while last is None or logical_date(tick, lag) <= last:
+        for date in missing(logical_date(tick, lag)):
             ran = launch(date, tick)
             yield ran
             if ran.outcome == "stopped":
@@ -81,7 +83,7 @@ def follow(
         if once:
             return
         tick = cadence.after(max(tick, clock.now()))
-        if last is not None and logical_date(tick) > last:
+        if last is not None and logical_date(tick, lag) > last:
             return
         if not clock.wait(tick):
             return

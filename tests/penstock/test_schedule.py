@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 
 import pytest
@@ -22,6 +23,7 @@ PRETEND = ("flights", "--from", "2013-01-05", "--to", "2013-01-06")
         ("flights --at 6", 64, "'6'"),
         ("flights --deadline soon", 64, "'soon'"),
         ("flights --catch-up 0", 64, "--catch-up"),
+        ("flights --lag never", 64, "'never'"),
     ],
 )
 def test_words_that_are_off(place: Place, words: str, code: int, named: str) -> None:
@@ -56,6 +58,18 @@ def test_a_run_that_fails_is_told(place: Place, monkeypatch) -> None:
     assert "2013-01-04  failed with exit code 65" in done.out
 
 
+def test_a_launch_of_nomad_makes_the_tick_it_was_due_for(place: Place, monkeypatch) -> None:
+    runs_that(monkeypatch, "pass")
+    due = dt.datetime(2013, 2, 10, 5, 30, tzinfo=dt.UTC).timestamp()
+    job = f"penstock-pipeline-flights/periodic-{due:.0f}"
+    words = ("schedule", "flights", "--catch-up", "2", "--json")
+    document = place.ok(*words, NOMAD_JOB_ID=job).document
+    assert [run["date"] for run in document["runs"]] == ["2013-02-08", "2013-02-09"]
+    assert {run["tick"] for run in document["runs"]} == {"2013-02-10T05:30:00+00:00"}
+    late = place.ok(*words, "--lag", "3d", NOMAD_JOB_ID=job).document
+    assert [run["date"] for run in late["runs"]] == ["2013-02-05", "2013-02-06"]
+
+
 @pytest.mark.usefixtures("jobs")
 def test_what_is_there_is_left_alone(place: Place, monkeypatch) -> None:
     place.ok("run", *WORDS)
@@ -67,7 +81,6 @@ def test_what_is_there_is_left_alone(place: Place, monkeypatch) -> None:
 
 def test_the_words_of_a_run() -> None:
     import argparse
-    import datetime as dt
 
     from pipelines.commands.schedule import command
 

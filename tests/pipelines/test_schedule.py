@@ -18,6 +18,7 @@ from pipelines.cadence import (
     PretendClock,
     SystemClock,
     duration,
+    launch_of,
     logical_date,
     time_of_day,
 )
@@ -76,6 +77,18 @@ def test_a_tick_is_for_the_day_that_is_over():
     assert logical_date(at("2013-02-10 06:00")) == dt.date(2013, 2, 9)
 
 
+def test_data_that_come_late():
+    assert logical_date(at("2013-02-10 06:00"), dt.timedelta(days=2)) == dt.date(2013, 2, 7)
+    assert logical_date(at("2013-02-10 06:00"), 7 * HOUR) == dt.date(2013, 2, 8)
+
+
+def test_the_id_of_a_launch_says_when_it_was_due():
+    due = at("2013-02-10 05:30")
+    assert launch_of(f"penstock-pipeline-flights/periodic-{due.timestamp():.0f}") == due
+    for other in ("", "penstock-train-s", "x/dispatch-1-1", "periodic-1360474200", "x/periodic-0"):
+        assert launch_of(other) is None
+
+
 class Runs:
     """Makes dates at once, or as told; remembers them."""
 
@@ -118,6 +131,12 @@ def test_each_day_makes_the_day_before():
     runs = Runs()
     play(runs, last=dt.date(2013, 2, 12))
     assert runs.dates == days(7, 8, 9, 10, 11, 12)
+
+
+def test_a_lag_moves_every_date():
+    runs = Runs()
+    play(runs, last=dt.date(2013, 2, 9), lag=dt.timedelta(days=1))
+    assert runs.dates == days(6, 7, 8, 9)
 
 
 def test_a_failed_date_is_tried_again_and_holds_up_nothing():
