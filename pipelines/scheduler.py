@@ -3,6 +3,9 @@
 Luigi's own looks at every pending task each time it is asked for work (spotify/luigi#1750). This
 one counts, for each task, the requirements that are not done, and keeps those with none in a heap,
 as in Kahn's topological sort (CACM 5:11, 1962). Everything else is Luigi's.
+
+A task is as urgent as what waits for it. Among equals the one of the higher priority of its own goes
+first, then the one that was added first: the order of a run does not depend on the order of sets.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ from typing import Any
 from luigi.scheduler import Scheduler
 from luigi.task_status import DONE, PENDING, RUNNING
 
+#: Of a task among equally urgent ones: its own priority, negated, and when it was added.
+_Place = tuple[float, int]
+
 
 class ReadyScheduler(Scheduler):
     """Luigi's scheduler with a queue of tasks that are ready to run."""
@@ -22,14 +28,16 @@ class ReadyScheduler(Scheduler):
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)  # type: ignore[no-untyped-call]
         self._order = itertools.count()
-        self._ready: list[tuple[float, int, str]] = []
+        self._ready: list[tuple[float, _Place, str]] = []
+        self._places: dict[str, _Place] = {}
         self._missing: dict[str, set[str]] = {}
         self._dependents: defaultdict[str, list[str]] = defaultdict(list)
 
     def add_task(self, *args: Any, **task: Any) -> None:
         """Note a task or its new status, and what becomes ready by it."""
-        super().add_task(*args, **task)
         name, status = task["task_id"], task.get("status", PENDING)
+        self._places.setdefault(name, (-task.get("priority", 0), next(self._order)))
+        super().add_task(*args, **task)
         if status == DONE:
             self._release(name)
         elif status == PENDING and (task.get("runnable") or task.get("new_deps")):
@@ -86,14 +94,14 @@ class ReadyScheduler(Scheduler):
 
     def _push(self, name: str) -> None:
         priority = self._state.get_task(name).priority
-        heapq.heappush(self._ready, (-priority, next(self._order), name))
+        heapq.heappush(self._ready, (-priority, self._places[name], name))
 
     def _next(self) -> str | None:
         """Pop what is still pending and ready; a task may have been queued more than once.
 
         What waits for one of Luigi's resources goes back to its place.
         """
-        waiting: list[tuple[float, int, str]] = []
+        waiting: list[tuple[float, _Place, str]] = []
         found = None
         while self._ready and found is None:
             entry = heapq.heappop(self._ready)
