@@ -35,7 +35,8 @@ class _Known:
 
     def add(self, values: Iterable[str]) -> None:
         long = {value for value in values if len(value) >= SHORTEST}
-        escaped = {json.dumps(value)[1:-1] for value in long}  # as a line of JSON shows it
+        # As a line of JSON and as Python's repr show it.
+        escaped = {form[1:-1] for value in long for form in (json.dumps(value), repr(value))}
         with self._lock:
             if not (long | escaped) <= self._values:
                 self._values |= long | escaped

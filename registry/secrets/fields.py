@@ -27,17 +27,18 @@ def parse_fields(text: str, origin: str) -> Fields:
 
 
 def checked_fields(document: Any, origin: str) -> Fields:
-    """`document`, if it is an object of named texts with one or more members.
+    """`document`, if it is an object of named texts with one or more members; nulls left out.
 
     Raises:
         ConfigError: it is something else.
     """
     if not isinstance(document, Mapping) or not document:
         raise _malformed(origin, "it holds no named values")
-    for name, value in document.items():
+    given = {name: value for name, value in document.items() if value is not None}
+    for name, value in given.items():
         if not isinstance(value, str) or not value:
             raise _malformed(origin, f"the value of {name!r} is no text")
-    return dict(document)
+    return given
 
 
 def _tells(line: str) -> bool:

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import hvac
-from hvac.exceptions import Forbidden, InvalidRequest
+from hvac.exceptions import BadGateway, Forbidden, InvalidRequest
 
-from registry.errors import ConfigError, Refused
+from registry.errors import Refused
 from registry.secrets.fields import checked_fields
 from registry.secrets.protocol import Fetched
 from registry.secrets.vault.login import Grant, Login
@@ -64,7 +64,7 @@ class Vault:
             Refused: the login failed, or the policies do not allow it.
             ConfigError: there is nothing at the path; the address or authority is wrong.
         """
-        with self._lock, explained(self.address):
+        with self._lock, explained(self.address, path):
             try:
                 self._ensure_token()
                 return self._read(path)
@@ -77,34 +77,26 @@ class Vault:
                 raise self._denied(path) from None
 
     def check(self) -> str:
-        """Log in and tell how it stands: version, login, policies. Raises as `read` does."""
+        """Log in; tell how, and with which policies. Raises as `read` does."""
         with self._lock, explained(self.address):
             self._log_in()
-            version = self._adapter().get("/v1/sys/health", raise_exception=False)
-            told = version.get("version", "") if isinstance(version, Mapping) else ""
             policies = ", ".join(self._policies())
-            return f"Vault {told} at {self.address}, by {self.login.name}, policies: {policies}"
+            return f"Vault at {self.address} by {self.login.name}, policies: {policies}"
 
     # reading ----------------------------------------------------------------------------------
 
     def _read(self, path: str) -> Fetched:
         data_path, versioned = self._data_path(path)
-        body = self._get(data_path, path)
+        body = self._get(data_path)
         data = (body.get("data") or {}).get("data") if versioned else body.get("data")
         lease = float(body.get("lease_duration") or 0) if body.get("lease_id") else None
         return Fetched(checked_fields(data, f"vault:{path}"), lease)
-
-    def _get(self, data_path: str, path: str) -> Mapping[str, Any]:
-        answer = self._adapter().get(f"/v1/{data_path}", raise_exception=True)
-        if not isinstance(answer, Mapping):
-            raise _missing(path, self.address)
-        return answer
 
     def _data_path(self, path: str) -> tuple[str, bool]:
         """Where the API has `path`, and whether its engine keeps versions (KV version 2)."""
         mount = self._versioned.get(path)
         if mount is None:
-            found = self._adapter().get(f"/v1/sys/internal/ui/mounts/{path}")["data"]
+            found = self._get(f"sys/internal/ui/mounts/{path}")["data"]
             new = found["type"] == "kv" and (found.get("options") or {}).get("version") == "2"
             mount = self._versioned[path] = found["path"] if new else ""
         return (f"{mount}data/{path[len(mount) :]}", True) if mount else (path, False)
@@ -135,7 +127,7 @@ class Vault:
         assert self._grant is not None
         if self._grant.renewable:
             try:
-                auth = self._adapter().post("/v1/auth/token/renew-self", json={})["auth"]
+                auth = self._post("auth/token/renew-self", {})["auth"]
             except (Forbidden, InvalidRequest):
                 self._log_in()
                 return
@@ -150,10 +142,6 @@ class Vault:
         self._adapter().token = grant.token
         lease = grant.lease_s
         self._renew_at = float("inf") if lease is None else self._clock() + lease * 2 / 3
-
-    def _post(self, path: str, data: Mapping[str, str]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = self._adapter().post(f"/v1/{path}", json=dict(data))
-        return answer
 
     # errors and the connection ----------------------------------------------------------------
 
@@ -175,8 +163,14 @@ class Vault:
         )
 
     def _policies(self) -> list[str]:
-        found = self._adapter().get("/v1/auth/token/lookup-self")["data"]
+        found = self._get("auth/token/lookup-self")["data"]
         return sorted({*found.get("policies", ()), *(found.get("identity_policies") or ())})
+
+    def _get(self, path: str) -> Mapping[str, Any]:
+        return _document(self._adapter().get(f"/v1/{path}"))
+
+    def _post(self, path: str, data: Mapping[str, str]) -> Mapping[str, Any]:
+        return _document(self._adapter().post(f"/v1/{path}", json=dict(data)))
 
     def _adapter(self) -> Any:
         """The connection; a fork gets one of its own."""
@@ -194,9 +188,9 @@ class Vault:
         return self._client.adapter
 
 
-def _missing(path: str, address: str) -> ConfigError:
-    return ConfigError(
-        f"Vault at {address} has nothing at {path}",
-        "the path was never written, or its newest version was deleted",
-        f"Write it (`vault kv put {path} …`), or correct the setting.",
-    )
+def _document(answer: Any) -> Mapping[str, Any]:
+    """The answer, if it is one of Vault's; hvac hands over anything else as it came."""
+    if isinstance(answer, Mapping):
+        return answer
+    told = f"the answer is no document (status {getattr(answer, 'status_code', '?')})"
+    raise BadGateway(errors=[told])

@@ -13,15 +13,16 @@ from registry.redaction import redact
 
 
 @contextmanager
-def explained(address: str) -> Iterator[None]:
+def explained(address: str, path: str = "the path asked for") -> Iterator[None]:
     """Turn what hvac raises into Temporary, Refused or ConfigError."""
     try:
         yield
     except failures.InvalidPath:
         raise ConfigError(
-            f"Vault at {address} has nothing there",
-            "no secret or engine of that name",
-            "Check the path of the secret, VAULT_NAMESPACE, and how engines and roles are mounted.",
+            f"Vault at {address} has nothing at {path}",
+            "the path was never written, its newest version was deleted, or nothing is mounted",
+            "Write it (`vault kv put …`), or check the path in the setting, VAULT_NAMESPACE, and "
+            "where the engine and the login method are mounted.",
         ) from None
     except failures.VaultDown as error:
         raise _down(address, error) from None
