@@ -9,6 +9,7 @@ The order of writing is what makes the folder speak after any crash: lock, `job.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pipelines.runners.memory import memory_evidence
+from pipelines.runners.protocol import LiveJob
 from pipelines.runners.shim import (
     EXIT,
     JOB,
@@ -25,6 +27,7 @@ from pipelines.runners.shim import (
     STOP,
     birth,
     lock_is_held,
+    read_record,
     write_record,
 )
 from pipelines.runners.states import (
@@ -181,3 +184,14 @@ class JobFolder:
             return decoder(kind).decode((self.path / name).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+def live_jobs(jobs: Path) -> list[LiveJob]:
+    """The jobs below `jobs` whose lock is held: they, or their shims, have not ended."""
+    found = []
+    for lock in sorted((jobs / LOCKS).glob("*-*.lock")):
+        if lock_is_held(str(lock)):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # about to start
+                record = read_record(str(jobs / lock.stem), JOB)["attempt"]
+                found.append(LiveJob(record, lock.stem, writer=lock.stem.rpartition("-")[2]))
+    return found

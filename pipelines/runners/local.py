@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipelines.runners.folder import JobFolder
+from pipelines.runners.folder import JobFolder, live_jobs
 from pipelines.runners.launch import Launcher, Limits
-from pipelines.runners.protocol import AttemptReference, Command, job_command
+from pipelines.runners.protocol import AttemptReference, Command, LiveJob, job_command
 from pipelines.runners.sizes import Capacity, machine_capacity, size_named
 from pipelines.runners.states import Ended, Queued, State, Unknown, Vanished
 from pipelines.runners.watch import Watcher
@@ -113,6 +113,10 @@ class LocalRunner:
     def log_tail(self, attempt: Attempt, limit: int = 65536) -> bytes:
         """The last `limit` bytes that the job printed; see `Runner.log_tail`."""
         return self._folder(attempt).log_tail(limit)
+
+    def live(self) -> list[LiveJob]:
+        """The jobs of this machine that have not ended; see `Runner.live`."""
+        return live_jobs(self._jobs)
 
     def close(self) -> None:
         """Wake all who wait and forget the queue; see `Runner.close`."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipelines.runners.protocol import AttemptReference
+from pipelines.runners.protocol import AttemptReference, LiveJob
 from pipelines.runners.sizes import Capacity, size_named
 from pipelines.runners.states import Ended, Kind, Queued, Running, State, Vanished, kind_of
 from pipelines.runners.timers import Timers
@@ -136,6 +136,12 @@ class StubMachine:
             job = self._live.get(attempt.write_id)
         if job is not None:
             self._run([], self._complete(job))
+
+    def live_jobs(self) -> list[LiveJob]:
+        """The jobs that run or are queued."""
+        with self.lock:
+            attempts = [job.attempt for job in (*self._live.values(), *self._queue.values())]
+        return [LiveJob(each.path, each.write_id, each.run, each.write_id) for each in attempts]
 
     def drop(self, owner: object) -> None:
         """Forget what `owner` has queued, as the end of a pipeline does."""

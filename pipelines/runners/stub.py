@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from pipelines.runners.machine import AT_ONCE, Script, StubJob, StubMachine, Work
-from pipelines.runners.protocol import AttemptReference, RunnerClosed
+from pipelines.runners.protocol import AttemptReference, LiveJob, RunnerClosed
 from pipelines.runners.sizes import size_named
 from pipelines.runners.states import Ended, Kind, State, Unknown, Vanished
 from registry.artifacts.attempt import Attempt
@@ -89,6 +89,10 @@ class StubRunner:
     def log_tail(self, attempt: Attempt, limit: int = 65536) -> bytes:
         """The last `limit` bytes of the job's log; see `Runner.log_tail`."""
         return self._machine.logs.get(attempt.write_id, b"")[-limit:]
+
+    def live(self) -> list[LiveJob]:
+        """The jobs of the machine that have not ended; see `Runner.live`."""
+        return self._machine.live_jobs()
 
     def close(self) -> None:
         """Wake all who wait and forget this runner's queue; see `Runner.close`."""

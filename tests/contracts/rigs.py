@@ -20,7 +20,7 @@ from pipelines.runners.local import LocalRunner
 from pipelines.runners.machine import Script, StubMachine
 from pipelines.runners.protocol import AttemptReference, Runner
 from pipelines.runners.shim import STARTED, lock_is_held, read_record
-from pipelines.runners.sizes import Capacity
+from pipelines.runners.sizes import SIZES, Capacity
 from pipelines.runners.states import Ended, Kind, Vanished
 from pipelines.runners.stub import StubRunner
 from registry.artifacts.attempt import Attempt, JobSpec, RecipeRecord
@@ -82,8 +82,17 @@ def end_of(runner: Runner, attempt: Attempt) -> Ended:
 class Rig(Protocol):
     """A world in which one kind of runner runs jobs."""
 
+    #: Whether what is queued survives the runner, rather than being forgotten with it.
+    keeps_queue: bool
+    #: Whether what is queued first runs first.
+    in_order: bool
+
     def runner(self, capacity: Capacity = ROOMY) -> Runner:
         """A new runner in this world, as another pipeline would make it."""
+        ...
+
+    def never_fits_words(self, capacity: Capacity) -> list[str]:
+        """What a job of size xl needs, and what there is, as the reason for `no-fit` says it."""
         ...
 
     def attempt(self, does: Does, **changes: Any) -> Attempt:
@@ -114,6 +123,9 @@ class Rig(Protocol):
 class StubRig:
     """Scripts on a stub machine."""
 
+    keeps_queue = False
+    in_order = True
+
     def __init__(self, folder: Path) -> None:
         del folder
         self._does: dict[str, Does] = {}
@@ -123,6 +135,9 @@ class StubRig:
     def runner(self, capacity: Capacity = ROOMY) -> Runner:
         self._machine.capacity = capacity
         return StubRunner(self._work, self._script, self._machine)
+
+    def never_fits_words(self, capacity: Capacity) -> list[str]:
+        return [str(SIZES["xl"].memory_mb), str(capacity.memory_mb)]
 
     def attempt(self, does: Does, **changes: Any) -> Attempt:
         attempt = new_attempt("stub", "", **changes)
@@ -155,7 +170,7 @@ class StubRig:
         return Script(hold=does.hold, exit_code=code, signal=does.signal, log=does.prints.encode())
 
 
-#: A job of the local rig: argv is the marker file, then the fields of `Does`.
+#: A job of rigs with processes: argv is the marker file, then the fields of `Does`.
 JOB = """
 import os, sys, time
 marker, prints, hold, code, number, hungry = sys.argv[1:]
@@ -171,6 +186,9 @@ sys.exit(int(code))
 class LocalRig:
     """Processes of this machine, with their folders below `folder`."""
 
+    keeps_queue = False
+    in_order = True
+
     def __init__(self, folder: Path) -> None:
         self.var = folder / "var"
         self._folder = folder
@@ -181,6 +199,9 @@ class LocalRig:
     def runner(self, capacity: Capacity = ROOMY) -> LocalRunner:
         limits = Limits(grace_s=0.2)
         return LocalRunner(self.var, capacity, command=self.command, host="here", limits=limits)
+
+    def never_fits_words(self, capacity: Capacity) -> list[str]:
+        return [str(SIZES["xl"].memory_mb), str(capacity.memory_mb)]
 
     def attempt(self, does: Does, **changes: Any) -> Attempt:
         attempt = new_attempt(**changes)

@@ -34,6 +34,8 @@ class Child:
     pending_since: float = field(default_factory=time.monotonic)
     ruled_out_since: float | None = None
     asked_to_end: bool = False
+    #: Whether the last list did not show it any more, although it has not ended.
+    ending: bool = False
 
     def see(self, stub: JobStub) -> None:
         """Take in what a list says about it, unless its end is known already."""

@@ -36,10 +36,12 @@ class Parent:
 
     Args:
         log: the end of a child's log, by its name; for what only the log tells.
+        pace: seconds between two answers, at least.
     """
 
-    def __init__(self, client: NomadClient, name: str, log: LogTail) -> None:
+    def __init__(self, client: NomadClient, name: str, log: LogTail, pace: float = PACE) -> None:
         self._client = client
+        self._pace = pace
         self._log = log
         self._prefix = children_prefix(name)
         self._queue = QueueWatch(client, name)
@@ -82,7 +84,7 @@ class Parent:
             try:
                 index = self._round(index)
                 delay = FIRST_DELAY
-                self._sleep(asked, PACE)
+                self._sleep(asked, self._pace)
             except NomadAway as error:
                 self.trouble = f"{error.what}: {error.why}"
                 index = 0  # whoever answers next may be another server, or the same without memory
@@ -121,14 +123,18 @@ class Parent:
 
     def _patience(self, children: list[Child]) -> float:
         """Seconds that a query may block."""
+        if any(child.ending for child in children):
+            return self._pace  # a stopped child is off the list at once; its end changes no list
         longest = QUEUED if any(isinstance(c.state, Queued) for c in children) else RECONCILE
         due = min((c.attempt.deadline for c in children if not c.asked_to_end), default=0.0)
-        return min(longest, max(PACE, due - time.time())) if due else longest
+        return min(longest, max(self._pace, due - time.time())) if due else longest
 
     def _take_in(self, child: Child, stub: JobStub | None) -> None:
         if stub is not None and stub.status != "dead":
             child.see(stub)
+            child.ending = False
             return
+        child.ending = True
         end = verdict(self._client, child.name, partial(self._log, child.name))
         if end is not None:
             child.finish(end)

@@ -22,7 +22,7 @@ from pipelines.runners.nomad.contract import (
 )
 from pipelines.runners.nomad.errors import NomadAway, NomadRefused
 from pipelines.runners.nomad.failures import verdict
-from pipelines.runners.nomad.parent import Parent
+from pipelines.runners.nomad.parent import PACE, Parent
 from pipelines.runners.nomad.records import JobStub
 from pipelines.runners.nomad.transport import Access
 from pipelines.runners.protocol import AttemptReference, LiveJob, RunnerClosed
@@ -38,12 +38,19 @@ LOOK = 2.0
 
 
 class NomadRunner:
-    """Runs jobs as children of the jobs `<prefix>-<kind>-<size>`."""
+    """Runs jobs as children of the jobs `<prefix>-<kind>-<size>`.
+
+    Args:
+        access: which Nomad, and how to be let in.
+        prefix: what the ids of parents start with.
+        pace: seconds between two answers about the children of a parent, at least.
+    """
 
     name = "nomad"
     host = ""
 
-    def __init__(self, access: Access, prefix: str = "penstock") -> None:
+    def __init__(self, access: Access, prefix: str = "penstock", pace: float = PACE) -> None:
+        self._pace = pace
         self._client = NomadClient(access)
         self._prefix = prefix
         self._lock = threading.Lock()
@@ -71,8 +78,10 @@ class NomadRunner:
         self._check_open()
         if attempt.runner != self.name or self._known(attempt) is not None:
             return
-        dispatch = Dispatch.of(self._prefix, attempt)
-        self._follow(attempt, self._dispatched(dispatch, reference))
+        stub = self._dispatched(Dispatch.of(self._prefix, attempt), reference)
+        child = self._follow(attempt, stub.id)
+        if stub.status != "dead":
+            child.see(stub)
 
     def state(self, attempt: Attempt) -> State:
         """Where the attempt stands now; see `Runner.state`."""
@@ -140,8 +149,8 @@ class NomadRunner:
         for parent in parents:
             parent.join()
 
-    def _dispatched(self, dispatch: Dispatch, reference: AttemptReference) -> str:
-        """The id of the attempt's one child, dispatched now or before.
+    def _dispatched(self, dispatch: Dispatch, reference: AttemptReference) -> JobStub:
+        """The attempt's one child, dispatched now or before.
 
         Nomad (since 1.11.2) answers the loser of two dispatches at once with the id of a child that
         does not exist; the same token then leads to the one that does.
@@ -150,12 +159,10 @@ class NomadRunner:
         for turn in range(DISPATCHES):
             self._check_open()
             child = self._client.dispatch(dispatch, reference)
-            try:
-                self._client.job(child)
-            except NotThere:
-                self._closed.wait(0.1 * 2**turn)
-            else:
-                return child
+            for stub in self._client.children(child).jobs:
+                if stub.id == child:
+                    return stub
+            self._closed.wait(0.1 * 2**turn)
         raise NomadAway(f"it says that it dispatched {child}, and has no such job")
 
     def _follow(self, attempt: Attempt, name: str) -> Child:
@@ -167,7 +174,7 @@ class NomadRunner:
         name = Dispatch.of(self._prefix, attempt).parent
         with self._lock:
             if name not in self._parents:
-                self._parents[name] = Parent(self._client, name, self._log)
+                self._parents[name] = Parent(self._client, name, self._log, self._pace)
             return self._parents[name]
 
     def _outcome(self, child: Child) -> Ended | None:

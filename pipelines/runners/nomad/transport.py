@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -98,15 +99,41 @@ class Line:
         self.session.trust_env = False  # a proxy or netrc of this machine is not Nomad's business
         if access.address.startswith("https:") and not access.verify:
             _warn_unverified()
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets = _Sockets()
         self.session.mount(access.address, _Adapter(self._sockets, access.server_name, connections))
 
     def cut(self) -> None:
         """End the requests under way with an error, and let go of the connections."""
-        for each in list(self._sockets):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        self._sockets.cut()
         self.session.close()
+
+
+class _Sockets:
+    """The sockets of a session. Once cut, every one that it has or opens is useless."""
+
+    def __init__(self) -> None:
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._cut = False
+
+    def add(self, opened: socket.socket) -> None:
+        """Take note of a socket."""
+        with self._lock:
+            self._open.add(opened)
+            if self._cut:
+                _shut(opened)
+
+    def cut(self) -> None:
+        """Make every request under way, or yet to come, fail at once."""
+        with self._lock:
+            self._cut = True
+            for opened in list(self._open):
+                _shut(opened)
+
+
+def _shut(opened: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def _warn_unverified() -> None:
@@ -120,9 +147,7 @@ def _warn_unverified() -> None:
 class _Adapter(HTTPAdapter):
     """Remembers the sockets that it opens; checks certificates for a name of their own."""
 
-    def __init__(
-        self, sockets: weakref.WeakSet[socket.socket], server_name: str | None, connections: int
-    ) -> None:
+    def __init__(self, sockets: _Sockets, server_name: str | None, connections: int) -> None:
         self._opened = sockets
         self._server_name = server_name
         super().__init__(pool_connections=1, pool_maxsize=connections, pool_block=True)
@@ -134,7 +159,7 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _pools(self._opened)
 
 
-def _pools(opened: weakref.WeakSet[socket.socket]) -> dict[str, Any]:
+def _pools(opened: _Sockets) -> dict[str, Any]:
     class Plain(HTTPConnection):
         def connect(self) -> None:
             super().connect()
