@@ -21,7 +21,7 @@ log = get_logger(__name__)
 #: The name in the catalogue; the policy `nomad/policies/consul/serving.hcl` names it too.
 SERVICE = "penstock-serving"
 #: How often the agent asks whether it lives and is ready, and when it forgets one that does not.
-INTERVAL = "5s"
+INTERVAL = "2s"
 FORGOTTEN = "10m"
 
 

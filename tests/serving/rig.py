@@ -46,9 +46,9 @@ def eventually(what: str, check: Callable[[], Any], patience: float = PATIENCE) 
 class Publisher:
     """Commits bundles to a store and points an alias at them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str = "") -> None:
         self.environment = {
-            "PENSTOCK_STORE": str(folder / "store"),
+            "PENSTOCK_STORE": store or str(folder / "store"),
             "PENSTOCK_VAR": str(folder / "var"),
             "PENSTOCK_ENVIRONMENT": "dev/test",
         }
