@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -105,3 +106,79 @@ def lossy_proxy(port: int, swallow: Swallow) -> Iterator[tuple[str, Counter[str]
 
     with serving(Proxy) as address:
         yield address, counts
+
+
+@contextlib.contextmanager
+def cutting_proxy(
+    port: int, after: int, cut: Callable[[], object]
+) -> Iterator[tuple[str, Callable[[], int]]]:
+    """A proxy before the server at loopback `port` that ends it in the middle of a request.
+
+    Bytes go through as they come. Once clients have sent `after` of them, `cut` is called, once,
+    and no connection is served any more. Yields its address, and how many bytes were let through.
+    """
+    proxy = _Cutting(port, after, cut)
+    proxy.start()
+    try:
+        yield proxy.address, lambda: proxy.passed
+    finally:
+        proxy.close()
+
+
+class _Cutting:
+    def __init__(self, port: int, after: int, cut: Callable[[], object]) -> None:
+        self._port = port
+        self._after = after
+        self._cut = cut
+        self.passed = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def start(self) -> None:
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                thread = threading.Thread(target=self._serve, args=(client,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self._ended.is_set():
+                return
+            with socket.create_connection(("127.0.0.1", self._port)) as server:
+                back = threading.Thread(target=self._forward, args=(server, client, False))
+                back.start()
+                self._forward(client, server, True)
+                back.join()
+
+    def _forward(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(1 << 16)) and self._let_through(len(data) * counted):
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _let_through(self, count: int) -> bool:
+        with self._lock:
+            self.passed += count
+            if self.passed >= self._after and not self._ended.is_set():
+                self._ended.set()
+                self._cut()
+        return not self._ended.is_set()

@@ -37,7 +37,10 @@ _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 #: What obstore calls the place where a credential provider failed.
 _PROVIDER = "credential provider"
 #: Codes by which a server tells that credentials are at fault, whatever the status.
-_STALE = frozenset({"ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"})
+_STALE = frozenset({
+    "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch",
+    "XAdminUserNotFound",  # versitygw, with a 404
+})  # fmt: skip
 
 
 def open_bucket(bucket: str, credentials: StoreCredentials | None = None) -> ObjectStore:
@@ -142,8 +145,9 @@ class ObjectStore:
         with _talking(verb, key, self.url, credentials):
             try:
                 return act()
-            except failures.BaseError as error:
-                if credentials is None or not _is_denied(error) or not credentials.renewed():
+            except (failures.BaseError, failures.NotFoundError) as error:
+                answered = _PROVIDER not in str(error) and _is_denied(error)
+                if credentials is None or not answered or not credentials.renewed():
                     raise
             return act()
 
@@ -156,22 +160,23 @@ def _talking(verb: str, key: str, url: str, credentials: StoreCredentials | None
         raise AlreadyExists(f"{key} exists already") from None
     except (failures.NotFoundError, FileNotFoundError) as error:
         # A 404 is about the key only if it says so; the bucket or the user may be what is missing.
+        if _is_denied(error):
+            raise _denied(verb, key, url, credentials, error) from None
         if verb == "write" or _code(error) not in ("", "NoSuchKey"):
             raise _failed(verb, key, url, error) from None
         raise NotFound(f"{key} is not in the store") from None
     except failures.BaseError as error:
         if (failure := _unprovided(error, credentials)) is not None:
             raise failure from None
-        if isinstance(error, _DENIED) or _REFUSAL.search(str(error)):
-            raise _denied(verb, key, url, credentials) from None
+        if _is_denied(error):
+            raise _denied(verb, key, url, credentials, error) from None
         raise _failed(verb, key, url, error) from None
 
 
 def _is_denied(error: Exception) -> bool:
-    """Whether other credentials might help. Not where there were none: that is no answer."""
-    if isinstance(error, _DENIED):
-        return _PROVIDER not in str(error)
-    return _code(error) in _STALE or bool(_REFUSAL.search(str(error)))
+    """Whether other credentials might help."""
+    known = isinstance(error, _DENIED) or _code(error) in _STALE
+    return known or bool(_REFUSAL.search(str(error)))
 
 
 def _unprovided(error: Exception, credentials: StoreCredentials | None) -> PenstockError | None:
@@ -189,12 +194,16 @@ def _failed(verb: str, key: str, url: str, error: Exception) -> StoreError:
     )
 
 
-def _denied(verb: str, key: str, url: str, credentials: StoreCredentials | None) -> StoreError:
+def _denied(
+    verb: str, key: str, url: str, credentials: StoreCredentials | None, error: Exception
+) -> StoreError:
     kind = StoreUnwritable if verb == "write" else StoreError
+    code = _code(error)
+    told = f" ({code})" if code else ""
     names = credentials.name if credentials else "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return kind(
         f"the store {url} refused to {verb} {key}",
-        "the credentials lack the right, are wrong, or have expired",
+        f"the credentials lack the right, are wrong, or have expired{told}",
         f"Renew {names}, then run again.",
     )
 

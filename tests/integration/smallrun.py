@@ -1,0 +1,67 @@
+"""A whole pipeline of small jobs, as a process that finds everything in its environment.
+
+`python -m tests.integration.smallrun MACHINE`: store, secrets and logs are those of the settings;
+the pipeline plans, runs and publishes as `penstock run` does, and so do its jobs as `python -m jobs`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from unittest.mock import patch
+
+from pipelines.run import run
+from pipelines.runners.launch import Limits
+from pipelines.runners.local import LocalRunner
+from pipelines.runners.sizes import Capacity
+from pipelines.session import Session
+from registry.errors import PenstockError
+from registry.logs import configure
+from registry.settings import Settings
+from tests.campaigns.pipeline import ROOT, command, root_of
+from tests.pipelines.small import a_usecase
+
+#: Artifacts of a whole run: source, features, model, evaluation, predictions, and the best of them.
+ARTIFACTS = 6
+
+
+def start(machine: str, folder: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a pipeline whose `var` lies in `folder`; stdout and stderr can be read from it."""
+    own = {
+        "PENSTOCK_VAR": str(folder / "var"),
+        "PENSTOCK_WHO": "tester",
+        "PENSTOCK_ENVIRONMENT": "dev/test",
+        "PENSTOCK_COMMIT": "0" * 40,
+        "PENSTOCK_RETRIES": "2",
+        "PENSTOCK_LOG_LEVEL": "debug",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.smallrun", machine],
+        cwd=ROOT, env={**os.environ, **own, **env}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def main(machine: str) -> int:
+    """Run it; the exit code is that of the failure, 0 for none."""
+    settings = Settings.load()
+    configure(settings.log_level)
+    usecase = a_usecase(window_days=1, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}})
+    limits = Limits(grace_s=0.2)
+    runner = LocalRunner(
+        settings.var, Capacity(4, 4096), command=command, host=machine, limits=limits
+    )
+    try:
+        with patch("pipelines.task.load_usecase", lambda name: usecase):
+            run(Session(settings, runner=runner), [root_of("publish")])
+    except PenstockError as error:
+        print(f"{error.kind}: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
