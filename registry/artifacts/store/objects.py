@@ -145,7 +145,7 @@ class ObjectStore:
         with _talking(verb, key, self.url, credentials):
             try:
                 return act()
-            except (failures.BaseError, failures.NotFoundError) as error:
+            except (failures.BaseError, FileNotFoundError) as error:
                 answered = _PROVIDER not in str(error) and _is_denied(error)
                 if credentials is None or not answered or not credentials.renewed():
                     raise
