@@ -41,6 +41,7 @@ These keep the names that the tools themselves gave them.
 | variable | read for |
 |---|---|
 | `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` | a store `s3://bucket/prefix`; `AWS_ENDPOINT_URL` for a server that is not Amazon's |
+| `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`, `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_NAMESPACE` | heads and reports in Consul: [how](how-to/consul.md) |
 | `NO_COLOR` | no colours on the terminal |
 """
 

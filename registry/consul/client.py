@@ -22,6 +22,7 @@ from consul.std import HTTPClient
 from registry.consul.access import Access
 from registry.consul.errors import failure
 from registry.errors import BadData, ConfigError, Temporary
+from registry.redaction import remember
 
 #: Seconds in which the agent must take a connection, and answer what does not block.
 CONNECT = 3.0
@@ -178,6 +179,7 @@ class Consul:
             text = ""
         # A file that is being replaced may be empty for a moment.
         self._last_token = text or self._last_token
+        remember([self._last_token])
         return self._last_token
 
     def _away(self, error: requests.RequestException) -> Temporary:
