@@ -42,6 +42,7 @@ These keep the names that the tools themselves gave them.
 |---|---|
 | `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` | a store `s3://bucket/prefix`; `AWS_ENDPOINT_URL` for a server that is not Amazon's |
 | `CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, `CONSUL_HTTP_SSL`, `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, `CONSUL_CLIENT_KEY`, `CONSUL_NAMESPACE` | heads and reports in Consul: [how](how-to/consul.md) |
+| `VAULT_ADDR`, `VAULT_TOKEN`, `VAULT_NAMESPACE`, `VAULT_CACERT`, `VAULT_CAPATH`, `NOMAD_SECRETS_DIR` | secrets in Vault: [how](how-to/secrets.md) |
 | `NO_COLOR` | no colours on the terminal |
 """
 
