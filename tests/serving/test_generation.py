@@ -118,6 +118,21 @@ def test_watcher_reports_each_head_and_outlives_trouble() -> None:
     assert asyncio.run(watch()) == [1, 2]
 
 
+def test_watcher_does_not_report_what_is_known() -> None:
+    async def watch() -> int:
+        seen: asyncio.Queue[Head] = asyncio.Queue()
+        heads = MemoryHeads()
+        heads.advance(head(7))
+        watcher = Watcher(heads, "flights", "champion", seen.put_nowait)
+        watcher.start(7)
+        heads.advance(head(8))
+        first = await asyncio.wait_for(seen.get(), 60)
+        watcher.stop()
+        return first.revision
+
+    assert asyncio.run(watch()) == 8
+
+
 def test_backoff_doubles_up_to_its_bound_and_begins_again() -> None:
     backoff = Backoff(first=1.0, most=8.0)
     waits = [backoff.next() for _ in range(6)]
