@@ -7,19 +7,24 @@ protocol for every runner.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from pipelines.errors import JobFailed
 from pipelines.events import Observer, Silent
-from pipelines.runners.protocol import AttemptReference, Runner
+from pipelines.runners.protocol import AttemptReference, Runner, RunnerAway
 from pipelines.runners.sizes import next_size
-from pipelines.runners.states import KINDS, Ended, Kind, Queued, Remedy, Unknown, Vanished
-from pipelines.stop import is_stopping, stopped
+from pipelines.runners.states import KINDS, Ended, Kind, State, Unknown, Vanished
+from pipelines.sizing import Sizing, larger
+from pipelines.stop import StopSign, sees, stopped
+from pipelines.tries import Policy, Tries
+from pipelines.turns import Turns
 from registry.artifacts.attempt import (
     Attempt,
     AttemptEnd,
@@ -35,26 +40,16 @@ from registry.artifacts.manifest import Manifest
 from registry.artifacts.records import encode_record
 from registry.artifacts.store.protocol import Store
 from registry.crashpoints import crashpoint
-from registry.errors import NotFound
+from registry.errors import NotFound, PenstockError
 
 #: Seconds between two looks for the manifest of an attempt that another machine runs.
 FOREIGN_POLL = 2.0
+#: Seconds between two looks at why an attempt waits: at first, and at most (it doubles).
+FIRST_LOOK, LAST_LOOK = 1.0, 30.0
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Policy:
-    """How long an attempt may take (seconds), and how many a run makes for one step."""
-
-    timeout: float = 3600.0
-    attempts: int = 3
-
-
-@dataclass
-class _Tries:
-    """How many attempts this run has opened for a step, and the size of the next."""
-
-    size: str
-    made: int = 0
+__all__ = ["Dispatcher", "Policy"]
 
 
 class Dispatcher:
@@ -67,58 +62,78 @@ class Dispatcher:
         run: str,
         policy: Policy | None = None,
         observer: Observer | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
         self._run = run
         self._policy = policy or Policy()
         self._observer = observer or Silent()
+        self._sizing = sizing
+        self._sign = StopSign(store, run)
+        self._turns = Turns(self._policy.in_flight)
         self._following: dict[str, Attempt] = {}
         self._lock = threading.Lock()
 
     def make(self, spec: JobSpec, step: str, size: str = "s") -> Manifest:
         """The manifest of the artifact that `spec` describes, made now if it is not there.
 
+        Args:
+            step: how people read what it is for.
+            size: what its use case declares; what earlier artifacts needed comes first.
+
         Raises:
             JobFailed: the job failed in a way that another try would not mend, or too often.
+            RunnerAway: the runner's world could not be reached for longer than a job may take.
             StoreError: the store failed.
         """
         recipe = spec.recipe.recipe()
-        tries = _Tries(size)
+        manifest = find_manifest(self._store, recipe)
+        if manifest is not None:
+            return manifest
+        tries = Tries(self._policy, self._sizing.first(recipe, size) if self._sizing else size)
         while True:
-            manifest = find_manifest(self._store, recipe)
+            with self._turns.one(lambda reason: self._observer.waiting(step, reason)):
+                manifest, attempt, ended = self._try(recipe, spec, tries, step)
             if manifest is not None:
+                if tries.climbed and self._sizing:
+                    self._sizing.learn(recipe, tries.size)
                 return manifest
-            attempt = self._attempt(recipe, spec, tries, step)
-            ended = self._follow(attempt, step)
-            crashpoint("dispatch.after_end")
-            manifest = self._settle(attempt, ended, recipe)
-            if manifest is not None:
-                return manifest
-            if ended.kind == Kind.STOPPED:
-                self._stop_others()
             self._consider(attempt, ended, tries, step)
+
+    def _try(
+        self, recipe: Recipe, spec: JobSpec, tries: Tries, step: str
+    ) -> tuple[Manifest | None, Attempt, Ended]:
+        """Follow one attempt to its end: what it made, which it was and how it ended."""
+        attempt = self._attempt(recipe, spec, tries, step)
+        ended = self._follow(attempt, step)
+        crashpoint("dispatch.after_end")
+        manifest = self._settle(attempt, ended, recipe)
+        if manifest is None and ended.kind == Kind.STOPPED:
+            self._stop_others()
+        return manifest, attempt, ended
 
     def _stop_others(self) -> None:
         """If the whole run is to stop: what waits for room in this process's queue, too."""
-        if is_stopping(self._store, self._run):
+        if self._sign.is_up(now=True):
             with self._lock:
                 others = list(self._following.values())
             for other in others:
-                self._runner.stop(other)
+                with contextlib.suppress(RunnerAway):  # it ends at its deadline
+                    self._runner.stop(other)
 
-    def _attempt(self, recipe: Recipe, spec: JobSpec, tries: _Tries, step: str) -> Attempt:
+    def _attempt(self, recipe: Recipe, spec: JobSpec, tries: Tries, step: str) -> Attempt:
         """The attempt to follow: a live one that somebody opened, or the next number."""
-        if is_stopping(self._store, self._run):
+        if self._sign.is_up():
             raise stopped(step)
         past = attempts_of(self._store, recipe.key)
         number = past[-1].number + 1 if past else 1
         if past:
-            end = self._end(past[-1]) or self._left_end(past[-1], recipe)
+            end = self._end(past[-1]) or self._left_end(past[-1], recipe, step)
             if end is None:
                 return past[-1]
             if end.kind == Kind.OOM and tries.made == 0:
-                tries.size = next_size(past[-1].size) or past[-1].size
+                tries.size = larger(tries.size, next_size(past[-1].size) or past[-1].size)
         attempt = open_attempt(
             self._store,
             spec,
@@ -130,7 +145,7 @@ class Dispatcher:
             timeout=self._policy.timeout,
             step=step,
         )
-        tries.made += 1
+        tries.opened()
         self._observer.started(step, attempt.number, attempt.size)
         return attempt
 
@@ -140,12 +155,12 @@ class Dispatcher:
         except NotFound:
             return None
 
-    def _left_end(self, attempt: Attempt, recipe: Recipe) -> AttemptEnd | None:
+    def _left_end(self, attempt: Attempt, recipe: Recipe, step: str) -> AttemptEnd | None:
         """The end of an attempt that failed before this run came, and that nobody recorded.
 
         Its pipeline was killed, or could not write to a full store. It is no failure of this run.
         """
-        state = Unknown() if self._is_foreign(attempt) else self._runner.state(attempt)
+        state = self._state(attempt, step) if sees(self._runner, attempt) else Unknown()
         ended = state.as_ended() if isinstance(state, Vanished) else state
         if not isinstance(ended, Ended) or ended.kind is None:
             return None
@@ -153,30 +168,68 @@ class Dispatcher:
 
     def _follow(self, attempt: Attempt, step: str) -> Ended:
         """Start the attempt (which does nothing where it runs already) and wait for its end."""
-        if self._is_foreign(attempt):
+        if not sees(self._runner, attempt):
             return self._await_foreign(attempt, step)
-        if time.time() > attempt.deadline and isinstance(self._runner.state(attempt), Unknown):
+        if time.time() > attempt.deadline and isinstance(self._state(attempt, step), Unknown):
             return Ended(None, None, Kind.LOST, reason="never started before its deadline")
-        data = encode_record(attempt)
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(encode_record(attempt)).hexdigest()
+        reference = AttemptReference(self._store.url, attempt.path, digest)
         crashpoint("dispatch.before_start")
-        self._runner.start(attempt, AttemptReference(self._store.url, attempt.path, digest))
+        self._reach(lambda: self._runner.start(attempt, reference), step)
         crashpoint("dispatch.after_start")
-        state = self._runner.state(attempt)
-        if isinstance(state, Queued):
-            self._observer.waiting(step, state.reason)
         with self._lock:
             self._following[attempt.write_id] = attempt
         try:
-            return _ended(self._runner.wait(attempt))
+            return self._wait(attempt, step)
         finally:
             with self._lock:
                 del self._following[attempt.write_id]
 
-    def _is_foreign(self, attempt: Attempt) -> bool:
-        """Whether this runner cannot see it: another machine's, or another kind of runner's."""
-        elsewhere = bool(self._runner.host) and attempt.host != self._runner.host
-        return elsewhere or attempt.runner != self._runner.name
+    def _wait(self, attempt: Attempt, step: str) -> Ended:
+        """Wait for the end, and tell now and then what the attempt waits for."""
+        told, pause = "", FIRST_LOOK
+        while True:
+            reason = self._reason(attempt)
+            if reason and reason != told:
+                self._observer.waiting(step, reason)
+                told = reason
+            ended = self._runner.wait(attempt, pause)
+            if ended is not None:
+                return ended
+            pause = min(LAST_LOOK, 2 * pause)
+
+    def _reason(self, attempt: Attempt) -> str:
+        """What an attempt that has not ended waits for; empty when it runs as it should."""
+        try:
+            state = self._runner.state(attempt)
+        except RunnerAway as away:
+            return _words(away)
+        ended = isinstance(state, Ended | Vanished | Unknown)
+        return "" if ended else state.reason
+
+    def _state(self, attempt: Attempt, step: str) -> State:
+        return self._reach(lambda: self._runner.state(attempt), step)
+
+    def _reach(self, call: Callable[[], T], step: str) -> T:
+        """What `call` returns, tried again while the runner is away: that alone fails no run."""
+        until, pause = time.monotonic() + self._policy.timeout, FIRST_LOOK
+        while True:
+            try:
+                return call()
+            except RunnerAway as away:
+                if time.monotonic() > until:
+                    raise
+                self._observer.waiting(step, _words(away))
+            self._pause(pause)
+            if self._sign.is_up():
+                raise stopped(step)
+            pause = min(LAST_LOOK, 2 * pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Let `seconds` pass, or fewer if the run is to stop."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._sign.is_up():
+            threading.Event().wait(min(1.0, left))
 
     def _await_foreign(self, attempt: Attempt, step: str) -> Ended:
         """Wait for what another machine runs: its manifest, its recorded end, or the deadline."""
@@ -199,15 +252,16 @@ class Dispatcher:
         close_attempt(self._store, attempt, end, self._runner.log_tail(attempt))
         return manifest
 
-    def _consider(self, attempt: Attempt, ended: Ended, tries: _Tries, step: str) -> None:
+    def _consider(self, attempt: Attempt, ended: Ended, tries: Tries, step: str) -> None:
         """Prepare another try, or raise what went wrong."""
         kind = ended.kind or Kind.NO_MANIFEST
-        meaning, remedy = KINDS[kind]
-        larger = next_size(attempt.size) if remedy is Remedy.NEXT_SIZE else attempt.size
-        if remedy is Remedy.STOP or larger is None or tries.made >= self._policy.attempts:
+        meaning = KINDS[kind][0]
+        pause = tries.next_pause(kind, attempt.size)
+        if pause is None:
             raise self._failure(attempt, ended, kind, meaning, step)
-        tries.size = larger
-        self._observer.retried(step, f"attempt {attempt.number} ended with {kind}: {meaning}")
+        why = f": {ended.reason}" if ended.reason else ""
+        self._observer.retried(step, f"attempt {attempt.number} ended with {kind}: {meaning}{why}")
+        self._pause(pause)
 
     def _failure(
         self, attempt: Attempt, ended: Ended, kind: Kind, meaning: str, step: str
@@ -222,9 +276,8 @@ class Dispatcher:
         )
 
 
-def _ended(ended: Ended | Vanished | None) -> Ended:
-    assert isinstance(ended, Ended)
-    return ended
+def _words(error: PenstockError) -> str:
+    return f"{error.what}: {error.why}"
 
 
 def _recorded(end: AttemptEnd) -> Ended:

@@ -26,7 +26,7 @@ def plan(session: Session, roots: Sequence[StepTask]) -> list[PlannedStep]:
         UsageError: a parameter is off; names it.
     """
     with using(session):
-        session.planned = [_planned(session.index, task) for task in walk(roots)]
+        session.planned = [_planned(session, task) for task in walk(roots)]
     return session.planned
 
 
@@ -48,7 +48,8 @@ def walk(roots: Sequence[StepTask]) -> Iterator[StepTask]:
                 stack += [(required, False) for required in reversed(task.requires())]
 
 
-def _planned(index: Index, task: StepTask) -> PlannedStep:
+def _planned(session: Session, task: StepTask) -> PlannedStep:
+    index = session.index
     complete = is_complete(task)
     if not isinstance(task, ArtifactTask):
         why = "decided before" if complete else "no verdict on the candidate yet"
@@ -63,7 +64,8 @@ def _planned(index: Index, task: StepTask) -> PlannedStep:
     if complete:
         return PlannedStep(task.label, "reuse", "committed before", recipe.key, path=path)
     why, seconds = reason(index, recipe), _usual_seconds(index, task)
-    return PlannedStep(task.label, "run", why, recipe.key, task.size, seconds, path)
+    size = session.sizing.first(recipe, task.size)
+    return PlannedStep(task.label, "run", why, recipe.key, size, seconds, path)
 
 
 def is_complete(task: StepTask) -> bool:

@@ -20,6 +20,7 @@ from pipelines.order import DateOrder
 from pipelines.pins import Pins
 from pipelines.runners.protocol import Runner
 from pipelines.runs import PlannedStep, new_run_id, start_run
+from pipelines.sizing import Sizing
 from registry.aliases import Aliases, open_aliases
 from registry.artifacts.key import Recipe
 from registry.artifacts.provenance import refuse_dirty_production, running_code
@@ -98,16 +99,25 @@ class Session:
         """The runner of jobs, opened at its first use."""
         with self._lock:
             if self._runner is None:
-                from pipelines.runners.local import LocalRunner
-
-                self._runner = LocalRunner.of(self.settings)
+                self._runner = _open_runner(self.settings)
             return self._runner
+
+    @cached_property
+    def sizing(self) -> Sizing:
+        """The first sizes of steps, from what earlier artifacts needed."""
+        return Sizing(self.store, self.index)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """Hands attempts to the runner."""
-        policy = Policy(self.settings.job_timeout, self.settings.retries)
-        return Dispatcher(self.store, self.runner, self.run, policy, self.observer)
+        settings, runner = self.settings, self.runner
+        policy = Policy(
+            settings.job_timeout,
+            settings.retries,
+            settings.replacements,
+            in_flight=settings.nomad_in_flight if runner.name == "nomad" else 0,
+        )
+        return Dispatcher(self.store, runner, self.run, policy, self.observer, self.sizing)
 
     def begin(self) -> str:
         """Record the run, once, before its first attempt or pin; returns its name.
@@ -152,6 +162,17 @@ class Session:
             if self._runner is not None:
                 self._runner.close()
                 self._runner = None
+
+
+def _open_runner(settings: Settings) -> Runner:
+    """The runner on Nomad where NOMAD_ADDR names one, else that of this machine."""
+    if os.environ.get("NOMAD_ADDR"):
+        from pipelines.runners.nomad.runner import NomadRunner
+
+        return NomadRunner.of(settings)
+    from pipelines.runners.local import LocalRunner
+
+    return LocalRunner.of(settings)
 
 
 def current() -> Session:

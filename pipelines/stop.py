@@ -8,7 +8,9 @@ machines) can be stopped from here.
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,7 +32,9 @@ from registry.artifacts.store.protocol import Store
 from registry.errors import NotFound
 
 #: Seconds in which a stopped job, and the pipeline that waits for it, are given to end.
-PATIENCE = 10.0
+PATIENCE = 20.0
+#: Seconds for which "nobody asked for a stop" is believed.
+BELIEVED = 1.0
 
 
 class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +54,26 @@ def is_stopping(store: Store, run: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+class StopSign:
+    """Whether a run is to stop, asked of the store at most once a second. Shared by threads."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._store = store
+        self._run = run
+        self._lock = threading.Lock()
+        self._asked_at = -BELIEVED
+        self._up = False
+
+    def is_up(self, *, now: bool = False) -> bool:
+        """Whether it is; with `now`, as of this moment. Once it is, it stays so."""
+        with self._lock:
+            stale = now or time.monotonic() - self._asked_at >= BELIEVED
+            if not self._up and stale:
+                self._up = is_stopping(self._store, self._run)
+                self._asked_at = time.monotonic()
+            return self._up
 
 
 def stopped(step: str) -> JobFailed:
@@ -80,29 +104,48 @@ def stop_run(
 
     Raises:
         NotFound: there is no such run.
+        RunnerAway: its jobs cannot be reached; it begins nothing new all the same.
     """
     _, end = read_run(store, run)
     if end is not None:
         return []
+    ended = _stop_jobs(store, runner, run, who, why)
+    _await_end(store, run)
+    return ended
+
+
+def stop_own_run(
+    store: Store, runner: Runner, run: str, made: Sequence[str], *, who: str = "", why: str = ""
+) -> list[Attempt]:
+    """Stop the run of this process, whose pipeline has left its loop; `made` are its artifacts.
+
+    Raises:
+        RunnerAway: its jobs cannot be reached.
+    """
+    ended = _stop_jobs(store, runner, run, who, why)
+    _end(store, run, made)
+    return ended
+
+
+def _stop_jobs(store: Store, runner: Runner, run: str, who: str, why: str) -> list[Attempt]:
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     request = StopRequest(run, who, why, when, write_id())
     create_once(store, layout.stop_path(run), encode_record(request))
-    ended = stop_attempts(store, runner, open_attempts(store, run=run))
-    _end(store, run)
-    return ended
+    return stop_attempts(store, runner, open_attempts(store, run=run))
 
 
 def stop_attempts(store: Store, runner: Runner, attempts: list[Attempt]) -> list[Attempt]:
     """End the jobs of those attempts that this runner sees, and record it; returns these."""
-    mine = [
-        attempt
-        for attempt in attempts
-        if attempt.runner == runner.name and runner.host in ("", attempt.host)
-    ]
+    mine = [attempt for attempt in attempts if sees(runner, attempt)]
     for attempt in mine:
         runner.stop(attempt)
     deadline = time.monotonic() + PATIENCE
     return [each for each in mine if _close(store, runner, each, deadline - time.monotonic())]
+
+
+def sees(runner: Runner, attempt: Attempt) -> bool:
+    """Whether the attempt is one of the runner's world: its kind, and its machine if it has one."""
+    return attempt.runner == runner.name and runner.host in ("", attempt.host)
 
 
 def _close(store: Store, runner: Runner, attempt: Attempt, patience: float) -> bool:
@@ -116,14 +159,21 @@ def _close(store: Store, runner: Runner, attempt: Attempt, patience: float) -> b
     return True
 
 
-def _end(store: Store, run: str) -> None:
+def _await_end(store: Store, run: str) -> None:
     """Give the run's pipeline time to record its end; where there is none any more, do it here."""
     deadline = time.monotonic() + PATIENCE
-    record, end = read_run(store, run)
+    _, end = read_run(store, run)
     while end is None and time.monotonic() < deadline:
         time.sleep(0.1)
-        record, end = read_run(store, run)
+        _, end = read_run(store, run)
+    if end is None:
+        _end(store, run, [])
+
+
+def _end(store: Store, run: str, made: Sequence[str]) -> None:
+    record, end = read_run(store, run)
     if end is None:
         started = dt.datetime.fromisoformat(record.started)
         seconds = (dt.datetime.now(dt.UTC) - started).total_seconds()
-        end_run(store, RunEnd(run, "stopped", [], ["stopped on request"], now(), seconds))
+        failed = ["stopped on request"]
+        end_run(store, RunEnd(run, "stopped", list(made), failed, now(), seconds))

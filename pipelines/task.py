@@ -178,7 +178,7 @@ class ArtifactTask(StepTask):
 
     @property
     def size(self) -> str:
-        """The size that the first attempt gets."""
+        """The size that the use case declares; what earlier jobs needed comes before it."""
         return self.settings.sizes.get(self.kind, "s")
 
     def spec(self) -> JobSpec:

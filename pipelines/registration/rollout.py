@@ -33,6 +33,7 @@ class Progress:
     text: str
     canaries: int
     desired_canaries: int
+    placed: int
     healthy: int
     desired: int
     why: list[str] = field(default_factory=list)
@@ -43,9 +44,10 @@ class Progress:
         return self.status == "running" and 0 < self.desired_canaries <= self.canaries
 
     def __str__(self) -> str:
-        canaries = f"{self.canaries} of {self.desired_canaries} canaries healthy, "
-        text = canaries if self.desired_canaries else ""
-        return f"{text}{self.healthy} of {self.desired} instances healthy"
+        text = f"{self.healthy} of {self.desired} new instances healthy"
+        if self.desired_canaries:
+            text = f"{self.canaries} of {self.desired_canaries} canaries healthy"
+        return f"{text} ({self.why[0]})" if self.why and not self.placed else text
 
 
 class Rollout:
@@ -111,12 +113,16 @@ class Rollout:
         progress = _progress(mine[0])
         if progress.status in (*_OPEN, "failed"):
             # Once reverted, the instances are gone; what was wrong is only to be seen before.
-            self._why = reasons(self._cluster, progress.deployment) or self._why
+            self._why = self._reasons(progress) or self._why
         progress.why = self._why
-        if str(progress) != self._said and progress.status in _OPEN:
+        if progress.status in _OPEN and str(progress) != self._said:
             self._said = str(progress)
             self._tell(progress)
         return progress
+
+    def _reasons(self, progress: Progress) -> list[str]:
+        shortages = [] if progress.placed else self._cluster.shortages(self._name)
+        return shortages or reasons(self._cluster, progress.deployment)
 
     def _has_nothing_to_place(self) -> bool:
         """Whether the scheduler has looked at this registration and had nothing to do."""
@@ -130,10 +136,9 @@ class Rollout:
 
     def _late(self, timeout: float, progress: Progress | None) -> Temporary:
         stands = str(progress) if progress else "it has not begun"
-        why = "; ".join(self._why or self._cluster.shortages(self._name))
         return Temporary(
             f"the deployment of {self._name} still goes on after {timeout:.0f} s",
-            f"{stands}{f' ({why})' if why else ''}",
+            "; ".join([stands, *(self._why if progress and progress.placed else [])]),
             "It goes on without this command; repeat it to follow.",
         )
 
@@ -149,6 +154,7 @@ def _progress(deployment: Document) -> Progress:
             0 if group.get("Promoted") or group.get("AutoPromote") else group["DesiredCanaries"]
             for group in groups
         ),
+        placed=sum(group["PlacedAllocs"] for group in groups),
         healthy=sum(group["HealthyAllocs"] for group in groups),
         desired=sum(group["DesiredTotal"] for group in groups),
     )

@@ -81,10 +81,14 @@ EXIT_KINDS: Mapping[int, Kind | None] = MappingProxyType(
 #: What a runner may know beyond exit code and signal, in the words of its records.
 CAUSES: Mapping[str, Kind] = MappingProxyType(
     {
+        "artifact-download": Kind.ARTIFACT_DOWNLOAD,
+        "driver": Kind.DRIVER,
+        "killed": Kind.KILLED,
         "lost": Kind.LOST,
         "no-fit": Kind.NO_FIT,
         "no-room": Kind.TEMPORARY,
         "oom": Kind.OOM,
+        "preempted": Kind.PREEMPTED,
         "stopped": Kind.STOPPED,
         "timeout": Kind.TIMEOUT,
     }

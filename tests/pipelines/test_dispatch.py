@@ -34,11 +34,17 @@ SPEC = JobSpec("train", RecipeRecord.of(a_recipe()), {})
 KEY = a_recipe().key
 STEP = "train flights"
 
+#: Remedies by which another attempt of the same size follows.
+AGAIN = (Remedy.AGAIN, Remedy.REPLACE)
 #: How a script ends with each kind of failure.
 ENDINGS = {
+    Kind.ARTIFACT_DOWNLOAD: Script(cause="artifact-download"),
     Kind.BAD_DATA: Script(exit_code=65, log=b"bad-data: the column is missing\n"),
     Kind.EXIT: Script(exit_code=1, log=b"Traceback\nValueError: no\n\n"),
+    Kind.DRIVER: Script(cause="driver", reason="no such image"),
+    Kind.KILLED: Script(cause="killed"),
     Kind.LOST: Script(cause="lost"),
+    Kind.PREEMPTED: Script(cause="preempted"),
     Kind.NO_FIT: Script(cause="no-fit", reason="too large"),
     Kind.OOM: Script(exit_code=71),
     Kind.SIGNAL: Script(exit_code=None, signal=9),
@@ -57,7 +63,7 @@ class Bench:
         self.machine = machine or StubMachine()
         self.work = work
         self.recorder = Recorder()
-        self.policy = Policy(**policy)
+        self.policy = Policy(**{"pause": 0.0, **policy})
         self.dispatcher = self.pipeline()
 
     def pipeline(self, run="run-1", host=""):
@@ -105,7 +111,7 @@ def test_every_kind_has_an_ending_here():
     assert set(ENDINGS) == set(Kind) - {Kind.NO_MANIFEST}
 
 
-@pytest.mark.parametrize("kind", [k for k in ENDINGS if KINDS[k][1] is Remedy.AGAIN])
+@pytest.mark.parametrize("kind", [k for k in ENDINGS if KINDS[k][1] in AGAIN])
 def test_what_may_pass_is_tried_again(bench, kind):
     one = bench(ENDINGS[kind])
     assert one.make().producer.attempt == 2

@@ -7,9 +7,11 @@ import itertools
 import pytest
 
 from pipelines.runners.sizes import (
+    LADDER,
     SIZES,
     Capacity,
     _container_mb,
+    fitting_size,
     machine_capacity,
     next_size,
     size_named,
@@ -18,12 +20,24 @@ from registry.errors import UsageError
 
 
 def test_sizes_climb():
-    sizes = list(SIZES.values())
+    sizes = [SIZES[name] for name in LADDER]
     for smaller, larger in itertools.pairwise(sizes):
         assert next_size(smaller.name) == larger.name
         assert smaller.memory_mb < larger.memory_mb
         assert smaller.cpus <= larger.cpus
     assert next_size(sizes[-1].name) is None
+
+
+def test_a_gpu_is_no_answer_to_too_little_memory():
+    assert set(SIZES) - set(LADDER) == {"gpu"}
+    assert next_size("gpu") is None
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "name"), [(0, "s"), (1024, "s"), (1024.5, "m"), (9000, "xl"), (10**9, "xl")]
+)
+def test_the_smallest_size_that_allows_it(memory_mb, name):
+    assert fitting_size(memory_mb) == name
 
 
 def test_an_unknown_size_names_those_there_are():
