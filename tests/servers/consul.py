@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from typing import Any
 from tests.servers import process
 from tests.servers.api import Api, ApiError
 from tests.servers.process import Agent
+
+#: Where Nomad's workloads log in: the default of Nomad's `service_auth_method`.
+NOMAD_LOGIN = "nomad-workloads"
 
 
 @dataclass
@@ -80,6 +83,35 @@ class ConsulServer:
         """A new token that may do what the named policies allow."""
         names = [{"Name": name} for name in policies]
         return str(self.api.put("/v1/acl/token", {"Policies": names})["SecretID"])
+
+    def trust_nomad(self, nomad: str, *, tasks: Sequence[str], ca_file: Path | None = None) -> None:
+        """Let the Nomad at address `nomad` act for its workloads, where there are ACLs.
+
+        A service registers itself under its own name; a task gets a token with the policies `tasks`.
+        This is what `nomad setup consul` does.
+        """
+        authority = {"JWKSCACert": ca_file.read_text()} if ca_file else {}
+        claims = ("nomad_namespace", "nomad_job_id", "nomad_task", "nomad_service")
+        method = {
+            "Name": NOMAD_LOGIN,
+            "Type": "jwt",
+            "Config": {
+                "JWKSURL": f"{nomad}/.well-known/jwks.json",
+                "JWTSupportedAlgs": ["RS256"],
+                "BoundAudiences": ["consul.io"],
+                "ClaimMappings": dict(zip(claims, claims, strict=True)),
+            }
+            | authority,
+        }
+        self.api.put("/v1/acl/auth-method", method)
+        policies = [{"Name": name} for name in tasks]
+        self.api.put("/v1/acl/role", {"Name": "nomad-tasks-default", "Policies": policies})
+        self._bind("service", "${value.nomad_service}", '"nomad_service" in value')
+        self._bind("role", "nomad-tasks-${value.nomad_namespace}", '"nomad_service" not in value')
+
+    def _bind(self, kind: str, name: str, selector: str) -> None:
+        rule = {"BindType": kind, "BindName": name, "Selector": selector}
+        self.api.put("/v1/acl/binding-rule", {"AuthMethod": NOMAD_LOGIN} | rule)
 
     def forget(self) -> None:
         """Delete every key and every service of tasks, so that a next test finds none."""
@@ -152,7 +184,7 @@ def _settings(folder: Path, port: int, token: str | None, persistent: bool) -> d
         "data_dir": str(folder / "data"),
         "bind_addr": "127.0.0.1",
         "client_addr": "127.0.0.1",
-        "ports": _ports(port),
+        "ports": _ports(folder, port),
         "disable_update_check": True,
         "log_level": "info",
         # A lone server that left would not elect itself again.
@@ -172,13 +204,10 @@ def _settings(folder: Path, port: int, token: str | None, persistent: bool) -> d
     return settings
 
 
-def _ports(http: int) -> dict[str, int]:
+def _ports(folder: Path, http: int) -> dict[str, int]:
     off = dict.fromkeys(("dns", "grpc", "grpc_tls", "serf_wan"), -1)
-    return off | {
-        "http": http,
-        "server": process.free_port(),
-        "serf_lan": process.free_port(),
-    }
+    own = process.free_ports(folder / "ports.json", ["server", "serf_lan"])
+    return off | own | {"http": http}
 
 
 def _is_ready(server: ConsulServer) -> bool:

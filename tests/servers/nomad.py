@@ -226,7 +226,7 @@ def nomad_agent(
 
     def make() -> NomadServer:
         token = process.kept_token(folder) if acl else None
-        made = NomadServer(program, folder, Ports.free(port), wiring, token)
+        made = NomadServer(program, folder, Ports.free(folder / "ports.json", port), wiring, token)
         _wire(made, mode, client or {}, server or {})
         return made
 
@@ -248,7 +248,9 @@ def _wire(
     nomad.server = nomad.client = _agent(nomad, "nomad", nomad.ports, both, mode)
     if mode == "split":
         alone = nomad_settings.client(nomad.folder, here, client)
-        nomad.client = _agent(nomad, "client", Ports.free(), alone, mode)
+        nomad.client = _agent(
+            nomad, "client", Ports.free(nomad.folder / "ports-client.json"), alone, mode
+        )
 
 
 def _agent(

@@ -27,9 +27,10 @@ class Ports:
     serf: int
 
     @classmethod
-    def free(cls, http: int | None = None) -> Ports:
-        """Free ports; `http` as given where it is."""
-        return cls(http or process.free_port(), process.free_port(), process.free_port())
+    def free(cls, file: Path, http: int | None = None) -> Ports:
+        """Free ports, those of `file` where they are; `http` as given where it is."""
+        ports = process.free_ports(file, ["http", "rpc", "serf"])
+        return cls(**ports | ({"http": http} if http else {}))
 
 
 @dataclass(frozen=True)

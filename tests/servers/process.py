@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -41,6 +42,18 @@ def free_port() -> int:
         )  # not the seed of the tests: all would draw alike
         if is_free(port):
             return port
+
+
+def free_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
+    """A free port for each of `names`: those that `file` holds of an earlier start, if still free.
+
+    A server that keeps its state keeps its addresses, too. `file` is written (JSON).
+    """
+    ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    if set(ports) != set(names) or not all(map(is_free, ports.values())):
+        ports = {name: free_port() for name in names}
+        file.write_text(json.dumps(ports))
+    return ports
 
 
 def accepts(port: int) -> bool:
@@ -211,7 +224,16 @@ def stop(process: subprocess.Popen[bytes], grace: float = 5) -> None:
         process.wait()
 
 
-def reap(mark: str, grace: float = 5) -> list[int]:
+def lives(pid: int) -> bool:
+    """Whether the process runs; one that ended and that nobody has asked about yet does not."""
+    try:
+        # The state follows the name, which stands in brackets and may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def reap(mark: str, grace: float = 2) -> list[int]:
     """End every process whose environment carries `mark`, and return their ids.
 
     Tasks of a Nomad agent outlive it, and are nobody's children then. The agent's environment, and

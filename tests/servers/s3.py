@@ -44,8 +44,10 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(program: Path, folder: Path, tries: int = 3) -> Iterator[S3Server]:
-    """Run versitygw over `folder` while the block lasts.
+def s3_server(
+    program: Path, folder: Path, tries: int = 3, port: int | None = None
+) -> Iterator[S3Server]:
+    """Run versitygw over `folder` while the block lasts; on `port`, or on a free one.
 
     Raises:
         ServerFailedError: it did not start, on `tries` different ports.
@@ -54,13 +56,15 @@ def s3_server(program: Path, folder: Path, tries: int = 3) -> Iterator[S3Server]
     # Metadata beside the objects instead of in extended attributes, which not every tmpfs has.
     (folder / "metadata").mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        server = _start(stack, program, folder, tries)
+        server = _start(stack, program, folder, tries, port)
         yield server
 
 
-def _start(stack: contextlib.ExitStack, program: Path, folder: Path, tries: int) -> S3Server:
+def _start(
+    stack: contextlib.ExitStack, program: Path, folder: Path, tries: int, port: int | None
+) -> S3Server:
     for attempt in range(1, tries + 1):
-        server = S3Server(process.free_port(), folder, folder / f"versitygw-{attempt}.log")
+        server = S3Server(port or process.free_port(), folder, folder / f"versitygw-{attempt}.log")
         try:
             stack.enter_context(_running(program, server))
         except process.ServerFailedError:

@@ -103,6 +103,10 @@ class VaultServer:
         """The newest version of the secret at `secret/<path>` (KV version 2)."""
         return dict(self.api.get(f"/v1/secret/data/{path}")["data"]["data"])
 
+    def holds(self, path: str) -> bool:
+        """Whether there is a secret at `secret/<path>`."""
+        return _answers(self.api, f"/v1/secret/data/{path}")
+
     def policy(self, name: str, rules: str) -> None:
         """Create or replace the policy `name` from rules in HCL."""
         self.api.put(f"/v1/sys/policies/acl/{name}", {"policy": rules})
@@ -126,21 +130,23 @@ class VaultServer:
         if f"{path}/" not in self.api.get("/v1/sys/auth")["data"]:
             self.api.post(f"/v1/sys/auth/{path}", {"type": kind})
 
-    def trust_nomad(self, nomad: str, *policies: str, role: str = NOMAD_ROLE) -> None:
-        """Let workloads of the Nomad at address `nomad` log in with their identity.
-
-        Their tokens carry `policies`; what a policy wants to know of the workload is in the
-        metadata `nomad_namespace`, `nomad_job_id` and `nomad_task`.
-        """
+    def trust_nomad(self, nomad: str, ca_file: Path | None = None) -> None:
+        """Let workloads of the Nomad at address `nomad` log in with their identity."""
         self.enable_login("jwt", NOMAD_LOGIN)
-        self.api.post(
-            f"/v1/auth/{NOMAD_LOGIN}/config",
-            {
-                "jwks_url": f"{nomad}/.well-known/jwks.json",
-                "jwt_supported_algs": ["RS256", "EdDSA"],
-                "default_role": role,
-            },
-        )
+        authority = {"jwks_ca_pem": ca_file.read_text()} if ca_file else {}
+        settings = {
+            "jwks_url": f"{nomad}/.well-known/jwks.json",
+            "jwt_supported_algs": ["RS256", "EdDSA"],
+            "default_role": NOMAD_ROLE,
+        }
+        self.api.post(f"/v1/auth/{NOMAD_LOGIN}/config", settings | authority)
+
+    def make_workload_role(self, *policies: str, role: str = NOMAD_ROLE) -> None:
+        """The role that workloads of Nomad ask for by name; the default one is for those that do not.
+
+        Its tokens carry `policies`, and `nomad_namespace`, `nomad_job_id` and `nomad_task` as
+        metadata. Call `trust_nomad` first.
+        """
         self.api.post(f"/v1/auth/{NOMAD_LOGIN}/role/{role}", _workload_role(policies))
 
     def _set_up(self) -> None:
