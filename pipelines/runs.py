@@ -46,11 +46,15 @@ class PlannedStep(msgspec.Struct, frozen=True):
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The process of a run: machine, process id, and its start in clock ticks since boot."""
+    """The process of a run: machine, process id, and its start in clock ticks since boot.
+
+    `allocation` is that of Nomad, where the pipeline runs as a task of it.
+    """
 
     host: str
     pid: int
     birth: int | None
+    allocation: str = ""
 
     @property
     def lives(self) -> bool | None:
@@ -120,7 +124,9 @@ def start_run(
     planned: Sequence[PlannedStep] = (),
 ) -> Run:
     """Record that a run starts, in this process."""
-    process = Process(platform.node(), os.getpid(), birth(os.getpid()))
+    process = Process(
+        platform.node(), os.getpid(), birth(os.getpid()), os.environ.get("NOMAD_ALLOC_ID", "")
+    )
     record = Run(run, who, asked, code.commit, code.dirty, code.lock, now(), list(planned), process)
     create_once(store, layout.run_path(run), encode_record(record))
     return record

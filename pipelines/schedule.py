@@ -114,7 +114,10 @@ class Launcher:
         if self._stop.is_set():
             return self._ran(date, tick, started, "stopped", None)
         out = subprocess.DEVNULL if self._quiet else None
-        with subprocess.Popen(self._command(date), stdout=out, pass_fds=(self._lock,)) as child:
+        # A group of its own: a terminal's Ctrl-C is for the schedule, which leaves the jobs.
+        with subprocess.Popen(
+            self._command(date), stdout=out, pass_fds=(self._lock,), process_group=0
+        ) as child:
             self._child = child
             try:
                 code: int | None = child.wait(self._deadline)

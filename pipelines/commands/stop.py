@@ -1,4 +1,4 @@
-"""Stop what a run, or one artifact, has under way on this machine."""
+"""Stop what a run, or one artifact, has under way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from registry.command import Console, Subparsers, add_command, settings_of
 
 if TYPE_CHECKING:
+    from pipelines.runners.protocol import Runner
     from pipelines.session import Session
     from registry.artifacts.attempt import Attempt
 
@@ -20,7 +21,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         __doc__,
         example="penstock stop 20130210T061500-3f9a1c\n"
         'penstock stop 0f3a9c5e71b2d864 --why "it has the wrong learning rate"',
-        about="Stop a run: it begins no new step, its jobs on this machine are ended, and it ends "
+        about="Stop a run: it begins no new step, its jobs here or in Nomad are ended, and it ends "
         "as stopped. With a key, only the job that makes that artifact. What was committed stays; "
         "the same `penstock run` goes on later.",
     )
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for attempt in stopped:
         console.line("stopped  " + _words(attempt))
     for attempt in left:
-        console.line(f"left     {_words(attempt)}: it is on {attempt.host}", "yellow")
+        where = f"on {attempt.host}" if attempt.host else f"in {attempt.runner}"
+        console.line(f"left     {_words(attempt)}: it is {where}", "yellow")
     if not stopped and not left:
         console.line("Nothing was under way.")
     console.next("penstock status", "what runs made, and how they ended")
@@ -59,15 +61,17 @@ def _stop(session: Session, args: argparse.Namespace) -> tuple[list[Attempt], li
     store, runner = session.store, session.runner
     if is_key(args.name):
         stopped = stop_attempts(store, runner, open_attempts(store, key=args.name))
-        return stopped, _elsewhere(open_attempts(store, key=args.name), runner.host)
+        return stopped, _elsewhere(open_attempts(store, key=args.name), runner)
     name = checked_run(args.name)
     who = who_am_i(session.settings)
     stopped = stop_run(store, runner, name, who=who, why=args.why)
-    return stopped, _elsewhere(open_attempts(store, run=name), runner.host)
+    return stopped, _elsewhere(open_attempts(store, run=name), runner)
 
 
-def _elsewhere(attempts: list[Attempt], host: str) -> list[Attempt]:
-    return [attempt for attempt in attempts if host and attempt.host != host]
+def _elsewhere(attempts: list[Attempt], runner: Runner) -> list[Attempt]:
+    from pipelines.stop import sees
+
+    return [attempt for attempt in attempts if not sees(runner, attempt)]
 
 
 def _row(attempt: Attempt) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 from registry.artifacts.manifest import Manifest
@@ -23,10 +24,17 @@ class Watcher:
         self._brief = brief
         self._done = 0
         self._running: dict[str, str] = {}
+        self._reasons: set[str] = set()
         self._lock = threading.Lock()
 
     def waiting(self, step: str, reason: str) -> None:
-        """Say nothing: a step that waits for room shows by the others that go on."""
+        """Tell a reason once, whatever its numbers: hundreds of steps may wait for the same."""
+        kind = re.sub("[0-9]+", "#", reason.partition(";")[0])
+        with self._lock:
+            if kind in self._reasons:
+                return
+            self._reasons.add(kind)
+        self._tell("waiting", step, reason)
 
     def started(self, step: str, attempt: int, size: str) -> None:
         """Show the step among those that run."""
@@ -56,7 +64,7 @@ class Watcher:
     def _tell(self, what: str, step: str, how: str, done: int = 0) -> None:
         with self._lock:
             self._done += done
-            if what != "again":
+            if what not in ("again", "waiting"):
                 self._running.pop(step, None)
             if what != "made" or not self._brief:
                 style = "red" if what == "failed" else ""

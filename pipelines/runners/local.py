@@ -118,6 +118,11 @@ class LocalRunner:
         """The jobs of this machine that have not ended; see `Runner.live`."""
         return live_jobs(self._jobs)
 
+    def pipeline_lives(self, allocation: str) -> bool | None:
+        """Nothing is known of allocations here; see `Runner.pipeline_lives`."""
+        del allocation
+        return None
+
     def close(self) -> None:
         """Wake all who wait and forget the queue; see `Runner.close`."""
         self._watcher.close()

@@ -156,6 +156,16 @@ class Runner(Protocol):
         """The last `limit` bytes that the job printed; empty when there are none."""
         ...
 
+    def pipeline_lives(self, allocation: str) -> bool | None:
+        """Whether the pipeline that is this allocation of the runner's world is there.
+
+        None where the runner has no such allocations.
+
+        Raises:
+            RunnerAway: it cannot be asked.
+        """
+        ...
+
     def close(self) -> None:
         """Wake all who wait and forget the queue; jobs that run go on."""
         ...

@@ -94,6 +94,11 @@ class StubRunner:
         """The jobs of the machine that have not ended; see `Runner.live`."""
         return self._machine.live_jobs()
 
+    def pipeline_lives(self, allocation: str) -> bool | None:
+        """Nothing is known of allocations here; see `Runner.pipeline_lives`."""
+        del allocation
+        return None
+
     def close(self) -> None:
         """Wake all who wait and forget this runner's queue; see `Runner.close`."""
         self._machine.drop(self)

@@ -113,6 +113,10 @@ class NomadClient:
         reply = self._send(_READ, self._api.job, name, "allocations")
         return sorted(_decoded(reply, list[Allocation]), key=lambda each: each.create_index)
 
+    def allocation(self, name: str) -> Allocation:
+        """One allocation by its id. Raises NotThere, NomadAway, NomadRefused."""
+        return _decoded(self._send(_READ, self._api.allocation, name), Allocation)
+
     def evaluations(self, name: str) -> list[Evaluation]:
         """What the scheduler did about a job, oldest first."""
         reply = self._send(_READ, self._api.job, name, "evaluations")

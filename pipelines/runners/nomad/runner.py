@@ -138,6 +138,14 @@ class NomadRunner:
         named = ((stub, attempt_named(stub.meta)) for stub in stubs if DISPATCHED in stub.id)
         return [LiveJob(found[0], stub.id, found[1]) for stub, found in named if found]
 
+    def pipeline_lives(self, allocation: str) -> bool | None:
+        """Whether a pipeline's own allocation has not ended; see `Runner.pipeline_lives`."""
+        try:
+            found = self._client.allocation(allocation)
+        except NotThere:  # collected, hours after its end
+            return False
+        return found.client_status not in ("complete", "failed", "lost")
+
     def close(self) -> None:
         """Wake all who wait; children go on; see `Runner.close`."""
         self._closed.set()
