@@ -21,7 +21,7 @@ variable "models" {
 }
 
 variable "count" {
-  description = "Instances."
+  description = "Instances of the service."
   type        = number
   default     = 2
 }
