@@ -53,9 +53,10 @@ def _port(text: str) -> int:
 
 
 def _flag(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    words = {"1": True, "true": True, "yes": True, "on": True,
+             "0": False, "false": False, "no": False, "off": False}  # fmt: skip
     if text.lower() not in words:
-        raise ValueError("must be one of 1, true, yes, 0, false, no")
+        raise ValueError("must be one of 1, true, yes, on, 0, false, no, off")
     return words[text.lower()]
 
 
@@ -129,6 +130,7 @@ TABLE: tuple[Setting, ...] = (
         "root inside the store: dev/<you>, staging, prod",
     ),
     _row("var", Path, lambda: Path("var"), "folder of this machine: heads, jobs, caches"),
+    _row("forest", _flag, True, "run LightGBM models natively; off: through LightGBM's library"),
     _row("log_level", _level, "warning", "debug, info, warning or error"),
     _row("who", checked_identity, None, "who acts, in decisions and runs; default: user@host"),
     # the pipeline

@@ -16,6 +16,7 @@ from registry.models.golden import check_golden
 from registry.models.predictor import open_predictor
 from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix
+from registry.settings import Settings
 from serving.channel import Channel
 from serving.errors import ServingError
 from serving.frame import Frame, Kind
@@ -54,7 +55,8 @@ def prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
         stages = ", ".join(bundle.header.stages)
         raise Refused("the bundle needs stages that this service does not have", stages)
     channel.send(Loading().encode())
-    predictor = open_predictor(bundle, load.threads)
+    images = Path(Settings.load().var).absolute() / "cache" / "forest"
+    predictor = open_predictor(bundle, load.threads, images)
     channel.send(Warming().encode())
     rows = Encoder(bundle.signature).encode_rows(bundle.golden.rows)
     _warm_up(predictor, rows, load.rows)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import BadData
+from registry.logs import get_logger
 from registry.models.golden import check_golden
 from registry.models.own import Own, OwnPredictor, open_own
 from registry.models.protocol import Predictor
+from registry.settings import Settings
 
 if TYPE_CHECKING:
     from registry.models.bundle import Bundle, Flavor, Link
     from registry.models.catboost import CatBoostPredictor
+    from registry.models.forest.evaluator import ForestPredictor
     from registry.models.lightgbm import LightGBMPredictor
 
+log = get_logger(__name__)
 
-def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
+
+def open_predictor(bundle: Bundle, threads: int = 1, images: Path | None = None) -> Predictor:
     """Load the model of `bundle`, to predict on up to `threads` threads.
 
     The file's digest is verified first, which is what protects the native parser. Each flavor's
-    library is imported only when one of its models is opened.
+    library is imported only when one of its models is opened. A LightGBM model runs through the
+    evaluator of `registry.models.forest` where it can; processes that name the same folder
+    `images` share its memory.
 
     Raises:
         NotFound, Corrupt: see `Bundle.model_bytes`.
@@ -27,9 +35,12 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
             lacks the use case's own predictor in the version that the bundle names.
     """
     header = bundle.header
-    predictor = open_model(
-        bundle.model_bytes(), header.flavor, header.model.link, threads, own=header.own
-    )
+    model = bundle.model_bytes()
+    predictor: ForestPredictor | LightGBMPredictor | CatBoostPredictor | OwnPredictor | None = None
+    if header.flavor == "lightgbm" and Settings.load().forest:
+        predictor = _open_forest(model, header.model.sha256, threads, images)
+    if predictor is None:
+        predictor = open_model(model, header.flavor, header.model.link, threads, own=header.own)
     found = (predictor.features, predictor.outputs)
     want = (len(bundle.signature.inputs), len(bundle.signature.outputs))
     if found != want:
@@ -42,10 +53,27 @@ def open_predictor(bundle: Bundle, threads: int = 1) -> Predictor:
     return predictor
 
 
+def _open_forest(
+    model: bytes, digest: str, threads: int, images: Path | None
+) -> ForestPredictor | None:
+    """The model in the native evaluator; None, and a line of log, where the library must do."""
+    from registry.models.forest.errors import Unsupported
+    from registry.models.forest.evaluator import open_forest
+
+    try:
+        return open_forest(model, digest, threads, images)
+    except Unsupported as reason:
+        log.warning("a model runs through LightGBM's library, slower", reason=str(reason))
+        return None
+
+
 def open_model(
     model: bytes, flavor: Flavor, link: Link | None, threads: int = 1, *, own: Own | None = None
 ) -> LightGBMPredictor | CatBoostPredictor | OwnPredictor:
-    """Load the bytes of a native model file; see `open_predictor`, which verifies them first."""
+    """Load the bytes of a model file in the library that wrote it.
+
+    Golden rows are recorded with this, so that checking them compares evaluators.
+    """
     if own is not None:
         return open_own(model, own, threads)
     if flavor == "lightgbm":
