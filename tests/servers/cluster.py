@@ -90,7 +90,7 @@ def cluster(
         persistent: keep the state in `folder` across restarts.
         name: the environment (PENSTOCK_ENVIRONMENT) that the cluster is for.
         ports: of the APIs, by program; free ones where it says nothing.
-        nomad: goes to `nomad_agent`, such as `split=True`.
+        nomad: goes to `nomad_agent`, such as `client={…}`.
 
     Raises:
         ServerFailedError: one of them did not start.

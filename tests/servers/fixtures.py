@@ -20,7 +20,7 @@ A test that stops, kills, seals or wipes a server starts its own, or it would hu
 
     def test_the_pipeline_survives(tmp_path):
         program = fixtures.require("nomad")
-        with nomad.nomad_agent(program, tmp_path / "nomad", split=True) as server:
+        with nomad.nomad_agent(program, tmp_path / "nomad", persistent=True) as server:
             server.client.kill()   # the agent that runs tasks; they go on
             server.client.start()  # finds them again
             server.restart()       # both; the state lies in the folder

@@ -1,4 +1,4 @@
-"""A Nomad agent of a test: server and client in one process, or in two."""
+"""A Nomad of one node: in memory, in one process; or with its state on disk, in two."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ MARK = "TEST_SERVER_FOLDER"
 class NomadServer:
     """A Nomad of one node; `environment` is what a client needs to reach it.
 
-    `server` and `client` are the same process, unless it was asked for two. `start`, `stop`, `kill`
-    and `restart` act on all of it; `nomad.client.kill()` on the part that runs the tasks.
+    In memory, `server` and `client` are one process, and a restart forgets everything. `start`,
+    `stop`, `kill` and `restart` act on all of it, `nomad.client.kill()` on what runs the tasks.
     """
 
     program: Path
@@ -193,7 +193,6 @@ def nomad_agent(
     acl: bool = False,
     tls: bool = False,
     persistent: bool = False,
-    split: bool = False,
     port: int | None = None,
     client: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
@@ -208,8 +207,8 @@ def nomad_agent(
         vault: where workloads log in; see `VaultServer.trust_nomad`, to be called afterwards.
         acl: deny what no token allows; the management token is in `.environment`.
         tls: serve HTTPS under an authority of its own, `.ca_file`.
-        persistent: keep the state in `folder` across restarts; tasks survive those.
-        split: server and client in two processes, both persistent, to be killed one by one.
+        persistent: keep the state in `folder` across restarts, which tasks survive; server and
+            client are two processes then, to be killed one by one.
         port: of the HTTP API; a free one by default.
         client: laid over the client's part of the configuration, such as `memory_total_mb`.
         server: laid over the server's part, such as `heartbeat_grace` or `job_gc_threshold`.
@@ -222,12 +221,11 @@ def nomad_agent(
     if certificates:
         nomad_settings.make_certificates(program, certificates)
     wiring = Wiring(consul, consul_token, vault, acl, certificates)
-    mode = "split" if split else "persistent" if persistent else "dev"
 
     def make() -> NomadServer:
         token = process.kept_token(folder) if acl else None
         made = NomadServer(program, folder, Ports.free(folder / "ports.json", port), wiring, token)
-        _wire(made, mode, client or {}, server or {})
+        _wire(made, persistent, client or {}, server or {})
         return made
 
     nomad = process.on_free_ports(make)
@@ -238,33 +236,36 @@ def nomad_agent(
 
 
 def _wire(
-    nomad: NomadServer, mode: str, client: Mapping[str, Any], server: Mapping[str, Any]
+    nomad: NomadServer, persistent: bool, client: Mapping[str, Any], server: Mapping[str, Any]
 ) -> None:
-    """Give `nomad` its agents."""
-    here = [f"127.0.0.1:{nomad.ports.rpc}"]
-    both = nomad_settings.server(server)
-    if mode != "split":
-        both |= nomad_settings.client(nomad.folder, here if mode == "persistent" else [], client)
-    nomad.server = nomad.client = _agent(nomad, "nomad", nomad.ports, both, mode)
-    if mode == "split":
-        alone = nomad_settings.client(nomad.folder, here, client)
-        nomad.client = _agent(
-            nomad, "client", Ports.free(nomad.folder / "ports-client.json"), alone, mode
-        )
+    """Give `nomad` its agents: one in memory, or two that keep their state.
+
+    One process with a state would register its node before it can sign the node's identity, and try
+    again half a minute later.
+    """
+    own = nomad_settings.server(server)
+    if not persistent:
+        own |= nomad_settings.client(nomad.folder, [], client)
+        nomad.server = nomad.client = _agent(nomad, "nomad", nomad.ports, own, ["-dev"])
+        return
+    nomad.server = _agent(nomad, "server", nomad.ports, own)
+    ports = Ports.free(nomad.folder / "ports-client.json")
+    own = nomad_settings.client(nomad.folder, [f"127.0.0.1:{nomad.ports.rpc}"], client)
+    nomad.client = _agent(nomad, "client", ports, own)
 
 
 def _agent(
-    nomad: NomadServer, name: str, ports: Ports, part: Mapping[str, Any], mode: str
+    nomad: NomadServer, name: str, ports: Ports, part: Mapping[str, Any], mode: Sequence[str] = ()
 ) -> Agent:
     settings = nomad_settings.settings(nomad.folder, ports, nomad.wiring) | dict(part)
-    if mode != "dev":
-        settings["data_dir"] = str(nomad.folder / f"data-{name}")
+    if not mode:
+        settings["data_dir"] = str(nomad.folder / f"{name}-data")
     config = nomad.folder / f"{name}.json"
     config.touch(0o600)
     config.write_text(json.dumps(settings))
     api = Api(f"{nomad.address.partition(':')[0]}://127.0.0.1:{ports.http}", {}, nomad.ca_file)
     return Agent(
-        [nomad.program, "agent", *(["-dev"] if mode == "dev" else []), "-config", config],
+        [nomad.program, "agent", *mode, "-config", config],
         log=nomad.folder / f"{name}.log",
         ready=lambda: _is_healthy(api),
         env={MARK: str(nomad.folder)},
@@ -272,8 +273,10 @@ def _agent(
 
 
 def _is_healthy(api: Api) -> bool:
+    """Whether what the agent is works: a server leads and can sign, a client knows a server."""
     try:
-        found = api.get("/v1/agent/health")
+        health = api.get("/v1/agent/health")
+        signs = "client" in health or api.get("/.well-known/jwks.json")["keys"]
     except ApiError:  # 500 while there is no leader, or no server to talk to
         return False
-    return all(part["ok"] for part in found.values())
+    return bool(signs) and all(part["ok"] for part in health.values())

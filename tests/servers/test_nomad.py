@@ -43,7 +43,7 @@ def test_the_environment_is_what_nomads_own_program_needs(nomad_env, monkeypatch
 
 
 def test_a_task_outlives_the_agent_that_runs_it_and_the_server(tmp_path):
-    with nomad_agent(require("nomad"), tmp_path / "nomad", split=True) as nomad:
+    with nomad_agent(require("nomad"), tmp_path / "nomad", persistent=True) as nomad:
         nomad.register(shell_job("sleeper", SLEEPER))
         wait_for(nomad, "sleeper", "running")
         pid = int(output(nomad, "sleeper"))
