@@ -17,7 +17,7 @@ ARGS ?=
 # that this shell happens to point at.
 ALONE := env $$(env | sed -nE 's/^((NOMAD|CONSUL|VAULT|PENSTOCK|AWS)_[A-Z0-9_]*)=.*/-u \1/p')
 
-.PHONY: help install demo test check format servers bench campaign docs lock steps image clean
+.PHONY: help install demo test check format servers dev bench campaign docs lock steps image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ format: install ## Format the code and fix what ruff can fix
 
 servers: install ## Find or build the real servers of the integration tests (cached outside the checkout)
 	@$(BIN)/python -m tests.servers
+
+dev: servers ## A cluster on this machine: Nomad, Consul, Vault, S3, with the work registered; Ctrl-C ends it
+	@$(ALONE) $(BIN)/python -m tests.servers.dev $(ARGS)
 
 bench: install ## Measure ratios in one run; PEERS=folder adds the peers kept there
 	@$(BIN)/python -m tests.benchmarks $(if $(PEERS),--peers "$(PEERS)") $(ARGS)

@@ -6,6 +6,7 @@ keyed by the digest of the module's two files, so that a changed version is neve
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+#: What the newest of the modules asks for (the line `go` of its go.mod).
+GO = "1.26"
 
 
 class MissingServerError(Exception):
@@ -28,6 +31,8 @@ class Program:
     name: str
     package: str
     tags: str = ""
+    #: With C, where there is a compiler; the others need none.
+    cgo: bool = False
 
     @property
     def module(self) -> Path:
@@ -46,7 +51,7 @@ class Program:
     @property
     def cached(self) -> Path:
         """Where a build of exactly these sources lies, or would lie."""
-        digest = hashlib.sha256(self.tags.encode())
+        digest = hashlib.sha256(f"{self.tags}{' cgo' * self.cgo}".encode())
         for file in ("go.mod", "go.sum"):
             digest.update((self.module / file).read_bytes())
         return cache_folder() / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}" / self.name
@@ -92,23 +97,32 @@ def build(name: str) -> Path:
     if shutil.which("go") is None:
         raise MissingServerError(
             f"{name} {program.version} is not on PATH, and Go, which would build it, is missing. "
-            f"Install {name} itself, or Go 1.25 or newer, and run `make servers` again."
+            f"Install {name} itself, or Go {GO} or newer, and run `make servers` again."
         )
     program.cached.parent.mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.access(program.cached, os.X_OK):
+            _build(program)
+    return program.cached
+
+
+def _build(program: Program) -> None:
     # Built beside its place and moved there, so that a build cut short is never found.
     with tempfile.TemporaryDirectory(dir=program.cached.parent) as folder:
-        output = Path(folder) / name
+        output = Path(folder) / program.name
         flags = ["-trimpath", "-mod=readonly", "-ldflags=-s -w", f"-tags={program.tags}"]
         done = subprocess.run(
             ["go", "build", *flags, "-o", str(output), program.package],
             cwd=program.module,
-            env=os.environ | {"CGO_ENABLED": "0"},
+            env=os.environ | ({} if program.cgo else {"CGO_ENABLED": "0"}),
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
             tail = "\n".join(done.stderr.splitlines()[-15:])
-            raise MissingServerError(f"Go could not build {name} {program.version}:\n{tail}")
+            raise MissingServerError(
+                f"Go could not build {program.name} {program.version}:\n{tail}"
+            )
         output.replace(program.cached)
-    return program.cached
