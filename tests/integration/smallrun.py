@@ -1,7 +1,7 @@
 """A whole pipeline of small jobs, as a process that finds everything in its environment.
 
-`python -m tests.integration.smallrun MACHINE`: store, secrets and logs are those of the settings;
-the pipeline plans, runs and publishes as `penstock run` does, and so do its jobs as `python -m jobs`.
+`python -m tests.integration.smallrun MACHINE ROOT`: store, secrets and logs are those of the
+settings; the pipeline makes what `ROOT` (a kind of task) needs, with jobs as `python -m jobs`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,7 +29,9 @@ from tests.pipelines.small import a_usecase
 ARTIFACTS = 6
 
 
-def start(machine: str, folder: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+def start(
+    machine: str, folder: Path, env: Mapping[str, str], root: str = "publish"
+) -> subprocess.Popen[str]:
     """Start a pipeline whose `var` lies in `folder`; stdout and stderr can be read from it."""
     own = {
         "PENSTOCK_VAR": str(folder / "var"),
@@ -39,13 +42,23 @@ def start(machine: str, folder: Path, env: Mapping[str, str]) -> subprocess.Pope
         "PENSTOCK_LOG_LEVEL": "debug",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.smallrun", machine],
+        [sys.executable, "-m", "tests.integration.smallrun", machine, root],
         cwd=ROOT, env={**os.environ, **own, **env}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def main(machine: str) -> int:
+def until(holds: Callable[[], bool], pipeline: subprocess.Popen[str], patience: float = 90) -> None:
+    """Wait until `holds()`; a pipeline that ends before fails the test with what it said."""
+    deadline = time.monotonic() + patience
+    while not holds():
+        if pipeline.poll() is not None or time.monotonic() > deadline:
+            pipeline.kill()
+            raise AssertionError(pipeline.communicate()[0])
+        time.sleep(0.05)
+
+
+def main(machine: str, root: str) -> int:
     """Run it; the exit code is that of the failure, 0 for none."""
     settings = Settings.load()
     configure(settings.log_level)
@@ -56,7 +69,7 @@ def main(machine: str) -> int:
     )
     try:
         with patch("pipelines.task.load_usecase", lambda name: usecase):
-            run(Session(settings, runner=runner), [root_of("publish")])
+            run(Session(settings, runner=runner), [root_of(root)])
     except PenstockError as error:
         print(f"{error.kind}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -64,4 +77,4 @@ def main(machine: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

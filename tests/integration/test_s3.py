@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,11 +20,9 @@ from registry.secrets.cached import CachedSource, Patience
 from registry.secrets.protocol import Fetched
 from registry.settings import Settings
 from tests.integration import smallrun
+from tests.integration.gateway import Gateway
 from tests.proxies import cutting_proxy
 from tests.registry.makers import a_producer, a_recipe, an_attempt, an_output
-from tests.servers import process
-from tests.servers.fixtures import require
-from tests.servers.process import free_port
 from tests.servers.s3 import BUCKET, S3Server
 
 FIRST = ("first-key", "first-secret-never-to-be-seen")
@@ -57,52 +52,13 @@ def test_two_pipelines_at_once_make_one_manifest_of_each(s3: S3Server, s3_url: s
 # a server that dies ---------------------------------------------------------------------------
 
 
-@dataclass
-class Gateway:
-    """A versitygw that tests stop, kill and start again with other credentials, on one port."""
-
-    program: Path
-    server: S3Server
-    process: subprocess.Popen[bytes] | None = None
-
-    @contextlib.contextmanager
-    def running(self, user: tuple[str, str] = FIRST) -> Iterator[None]:
-        folders = [self.server.folder / "metadata", self.server.folder / "buckets"]
-        for folder in (folders[0], folders[1] / BUCKET):
-            folder.mkdir(parents=True, exist_ok=True)
-        port = self.server.port
-        command: list[str | Path] = [
-            self.program,
-            "--port",
-            f"127.0.0.1:{port}",
-            "--region",
-            "us-east-1",
-            "posix",
-        ]
-        with process.running(
-            [*command, "--sidecar", *folders],
-            log=self.server.log,
-            ready=lambda: process.accepts(port),
-            env={"ROOT_ACCESS_KEY": user[0], "ROOT_SECRET_KEY": user[1]},
-        ) as self.process:
-            yield
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """A server that is not started yet; the environment names it, and no credentials."""
-    program = require("versitygw")
-    folder = tmp_path / "gateway"
-    folder.mkdir()
-    server = S3Server(free_port(), folder, folder / "log")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    made = Gateway.below(tmp_path / "gateway")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.server.endpoint)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    return Gateway(program, server)
+    return made
 
 
 def test_a_server_killed_half_way_through_an_upload_leaves_nothing_to_see(
@@ -114,7 +70,7 @@ def test_a_server_killed_half_way_through_an_upload_leaves_nothing_to_see(
     big = os.urandom(1 << 20) * 80
     assert len(big) > MULTIPART_BYTES
     out = an_output(tmp_path / "out", {"model.txt": b"small", "nested/big.bin": big})
-    with gateway.running():
+    with gateway.running(FIRST):
         store = open_store(f"s3://{BUCKET}/root")
         attempt = an_attempt(store)
         with cutting_proxy(gateway.server.port, 20 << 20, gateway.kill) as (address, passed):
@@ -123,7 +79,7 @@ def test_a_server_killed_half_way_through_an_upload_leaves_nothing_to_see(
                 commit(open_bucket(BUCKET).under("root"), attempt, out, a_producer(attempt))
         assert passed() >= 20 << 20
     monkeypatch.setenv("AWS_ENDPOINT_URL", gateway.server.endpoint)
-    with gateway.running():
+    with gateway.running(FIRST):
         store = open_store(f"s3://{BUCKET}/root")
         assert find_manifest(store, a_recipe()) is None
         assert [key for key in store.list("data") if key.endswith("big.bin")] == []
@@ -216,19 +172,19 @@ def test_a_pipeline_goes_on_once_its_credentials_are_renewed(gateway: Gateway, t
         "PENSTOCK_STORE_SECRET": f"file:{file}",
     }
     with gateway.running(SECOND):
-        first = smallrun.start("one", tmp_path / "one", env)
+        first = smallrun.start("one", tmp_path / "one", env, "features")
         out, _ = first.communicate(timeout=60)
         assert first.returncode in (73, 74), out
         assert f"Renew file:{file}" in out
         a_secret(file, SECOND)
-        second = smallrun.start("one", tmp_path / "one", env)
+        second = smallrun.start("one", tmp_path / "one", env, "features")
         out, _ = second.communicate(timeout=100)
         assert second.returncode == 0, out
         assert "never-to-be-seen" not in out
 
 
 def test_stopping_a_server_is_what_it_says(gateway: Gateway):
-    with gateway.running():
+    with gateway.running(FIRST):
         gateway.kill()
         assert gateway.process is not None
         assert gateway.process.returncode == -signal.SIGKILL
