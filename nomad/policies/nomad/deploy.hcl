@@ -1,5 +1,5 @@
 # What `penstock deploy` may do, on the cluster of the services: register the service, follow its
-# deployment, promote or fail it.
+# deployment, promote it, fail it, go back.
 #
 #   nomad acl policy apply penstock-deploy nomad/policies/nomad/deploy.hcl
 
@@ -9,6 +9,7 @@ namespace "default" {
     "plan-job",
     "register-job",
     "read-job",
+    "revert-job",
     "promote-deployment",
     "fail-deployment",
   ]

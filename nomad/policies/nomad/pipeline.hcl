@@ -15,3 +15,8 @@ namespace "default" {
     "evaluate-job",
   ]
 }
+
+# The size of the nodes: whether work can ever fit.
+node {
+  policy = "read"
+}
