@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import os
+import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,8 +10,7 @@ import pytest
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 
-from tests.servers import process, programs
-from tests.servers.fixtures import require
+from tests.servers import process
 
 
 def test_the_s3_server_lets_one_of_many_writers_create_a_key(s3_url):
@@ -51,36 +51,86 @@ def test_a_server_is_stopped_at_the_end(tmp_path):
     assert server.returncode is not None
 
 
-def test_a_program_on_the_path_comes_first(tmp_path, monkeypatch):
-    mine = tmp_path / "versitygw"
-    mine.write_text("#!/bin/sh\n")
-    mine.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert programs.find("versitygw") == mine
+def test_a_server_that_hangs_says_so_and_is_stopped(tmp_path):
+    command = [sys.executable, "-c", "import time; print('hm', flush=True); time.sleep(60)"]
+    agent = process.Agent(command, tmp_path / "log", ready=lambda: False, patience=0.5)
+    with pytest.raises(process.ServerFailedError, match=r"not ready after 0 s"):
+        agent.start()
+    assert not agent.running
 
 
-def test_the_cache_is_keyed_by_version(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    program = programs.PROGRAMS["versitygw"]
-    assert program.cached.is_relative_to(tmp_path / "penstock" / "servers")
-    assert f"versitygw-{program.version}-" in str(program.cached)
-    assert program.version.startswith("v1.")
+def test_a_server_is_started_again_by_the_same_command(tmp_path):
+    log = tmp_path / "log"
+    command = [sys.executable, "-uc", "import time; print('here'); time.sleep(60)"]
+    agent = process.Agent(command, log, ready=lambda: log.read_text() != "")
+    agent.start()
+    first = agent.pid
+    agent.kill()
+    assert not agent.running
+    agent.start()
+    assert agent.pid != first
+    agent.stop()
+    assert not process.lives(agent.pid)
 
 
-def test_without_go_the_message_names_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert programs.find("versitygw") is None
-    with pytest.raises(programs.MissingServerError, match=r"Install versitygw itself, or Go"):
-        programs.build("versitygw")
+class Taken:
+    """A server whose first port was taken by somebody else, and that starts on the second."""
+
+    made = 0
+    closed = 0
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.number = Taken.made
+        Taken.made += 1
+
+    def start(self) -> None:
+        if self.number == 0:
+            raise process.ServerFailedError(self.text)
+
+    def close(self) -> None:
+        Taken.closed += 1
 
 
-def test_a_missing_server_skips_locally_and_fails_in_ci(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="make servers"):
-        require("versitygw")
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match="make servers"):
-        require("versitygw")
+def test_a_server_tries_other_ports_where_one_was_taken(monkeypatch):
+    monkeypatch.setattr(Taken, "made", 0)
+    monkeypatch.setattr(Taken, "closed", 0)
+    server = process.on_free_ports(lambda: Taken("bind: address already in use"))
+    assert (server.number, Taken.closed) == (1, 1)
+
+
+def test_a_server_that_fails_for_another_reason_is_not_tried_again(monkeypatch):
+    monkeypatch.setattr(Taken, "made", 0)
+    monkeypatch.setattr(Taken, "closed", 0)
+    with pytest.raises(process.ServerFailedError, match="no such flag"):
+        process.on_free_ports(lambda: Taken("no such flag"))
+    assert (Taken.made, Taken.closed) == (1, 1)
+
+
+def test_ports_of_an_earlier_start_are_taken_again(tmp_path):
+    file = tmp_path / "ports.json"
+    first = process.free_ports(file, ["a", "b"])
+    assert process.free_ports(file, ["a", "b"]) == first
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", first["a"]))
+        assert first["a"] not in process.free_ports(file, ["a", "b"]).values()
+
+
+def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path):
+    command = [sys.executable, "-uc", "print('here'); import time; time.sleep(60)"]
+    marks = [f"TEST_SERVER_FOLDER={tmp_path}/{name}" for name in ("mine", "other")]
+    found = [
+        subprocess.Popen(command, env=dict([mark.split("=", 1)]), stdout=subprocess.PIPE)
+        for mark in marks
+    ]
+    for each in found:
+        assert each.stdout
+        with each.stdout as printed:
+            printed.readline()
+    try:
+        assert process.reap(marks[0]) == [found[0].pid]
+        assert found[0].wait(60) == -15
+        assert found[1].poll() is None
+    finally:
+        for each in found:
+            process.stop(each)
