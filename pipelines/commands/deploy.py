@@ -131,7 +131,7 @@ def _follow(
     args: argparse.Namespace, cluster: Cluster, name: str, index: int,
     document: dict[str, object], console: Console,
 ) -> int:  # fmt: skip
-    from pipelines.registration.rollout import Rollout
+    from pipelines.registration.rollout import Rollout, settle
     from registry.errors import Refused
 
     def tell(progress: Progress) -> None:
@@ -141,6 +141,7 @@ def _follow(
     outcome, progress = rollout.follow(args.timeout, promote=args.promote)
     why = progress.why if progress else []
     if outcome == "reverted":
+        settle(cluster, name, args.timeout)
         raise Refused(
             f"the deployment of {name} failed",
             "; ".join([progress.text if progress else "", *why]).strip("; "),

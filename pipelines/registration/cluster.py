@@ -157,7 +157,7 @@ class Cluster(NomadClient):
         if reply.status_code == 403 or "Permission denied" in text:
             return NomadRefused(what, capability, self.access.namespace, bool(self.access.token))
         if reply.status_code == 404:
-            return NotFound("Nomad knows no such thing", text)
+            return NotFound(f"cannot {what}: Nomad knows no such thing", text)
         if "No cluster leader" in text or reply.status_code in (429, 502, 503, 504):
             return NomadAway(text)
         return BadData(f"Nomad refused to {what}", text)

@@ -7,6 +7,7 @@ registers the last healthy version again (`auto_revert`), which is a deployment 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -174,6 +175,16 @@ def present(cluster: Cluster, name: str) -> Document:
             "`penstock deploy ALIAS` begins one.",
         )
     return found[0]
+
+
+def settle(cluster: Cluster, name: str, timeout: float) -> None:
+    """After a failure: wait until what Nomad went back to is deployed, `timeout` seconds at most.
+
+    Failing a deployment and registering the version before are one step of Nomad.
+    """
+    index = int(cluster.service(name)["JobModifyIndex"])
+    with contextlib.suppress(Temporary):  # it goes on without us
+        Rollout(cluster, name, index, lambda _: None).follow(timeout, promote=True)
 
 
 def step_back(cluster: Cluster, name: str) -> int:

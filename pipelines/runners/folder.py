@@ -187,10 +187,10 @@ class JobFolder:
 
 
 def live_jobs(jobs: Path) -> list[LiveJob]:
-    """The jobs below `jobs` whose lock is held: they, or their shims, have not ended."""
+    """The jobs below `jobs` whose lock is held, and that have left no word of their end."""
     found = []
     for lock in sorted((jobs / LOCKS).glob("*-*.lock")):
-        if lock_is_held(str(lock)):
+        if lock_is_held(str(lock)) and not (jobs / lock.stem / EXIT).exists():
             with contextlib.suppress(OSError, ValueError, KeyError):  # about to start
                 record = read_record(str(jobs / lock.stem), JOB)["attempt"]
                 found.append(LiveJob(record, lock.stem, writer=lock.stem.rpartition("-")[2]))

@@ -92,12 +92,12 @@ class NomadRig:
     def __init__(self, folder: Path, server: NomadServer) -> None:
         self._folder = folder
         self._server = server
-        self._name = f"rig-{uuid.uuid4().hex[:8]}"
+        self.name = f"rig-{uuid.uuid4().hex[:8]}"
         self._registered: set[str] = set()
         self._access = Access.of(server.environment)
 
     def runner(self, capacity: Capacity = ROOMY) -> NomadRunner:
-        prefix = self._name if capacity == ROOMY else f"{self._name}-narrow"
+        prefix = self.name if capacity == ROOMY else f"{self.name}-narrow"
         if prefix not in self._registered:
             self._register(prefix, 24 if capacity == ROOMY else self._node_mb() * 6 // 10)
         return NomadRunner(self._access, prefix, pace=0.1)
@@ -135,19 +135,19 @@ class NomadRig:
 
     def children(self, attempt: Attempt) -> list[str]:
         """The ids of the children that there are for an attempt."""
-        found = self._server.api.get(f"/v1/jobs?prefix={self._name}&meta=true")
+        found = self._server.api.get(f"/v1/jobs?prefix={self.name}&meta=true")
         return [
             job["ID"] for job in found if (job["Meta"] or {}).get("artifact_key") == attempt.key
         ]
 
     def close(self) -> None:
-        for job in self._server.api.get(f"/v1/jobs?prefix={self._name}"):
+        for job in self._server.api.get(f"/v1/jobs?prefix={self.name}"):
             with contextlib.suppress(OSError):
                 self._delete(job["ID"])
 
     def register(self, size: str, job: dict[str, Any]) -> None:
         """Put another job in the place of the parent of `size`."""
-        self._server.register({**job, "ID": parent_id(self._name, "train", size)})
+        self._server.register({**job, "ID": parent_id(self.name, "train", size)})
 
     def _delete(self, job: str) -> None:
         self._server.api.delete(f"/v1/job/{job}?purge=true")

@@ -10,10 +10,11 @@ import pytest
 from pipelines.dispatch import Dispatcher, Policy
 from pipelines.errors import JobFailed
 from pipelines.runners.machine import AT_ONCE, Script, StubMachine, commit_files
-from pipelines.runners.protocol import AttemptReference
+from pipelines.runners.protocol import AttemptReference, RunnerAway
 from pipelines.runners.sizes import Capacity
-from pipelines.runners.states import KINDS, Kind, Remedy
+from pipelines.runners.states import KINDS, Kind, Queued, Remedy, Running
 from pipelines.runners.stub import StubRunner
+from pipelines.tries import Tries
 from registry.artifacts.attempt import (
     JobSpec,
     RecipeRecord,
@@ -22,7 +23,7 @@ from registry.artifacts.attempt import (
     open_attempt,
 )
 from registry.artifacts.fetch import find_manifest
-from registry.artifacts.layout import attempt_end_path, attempt_log_path
+from registry.artifacts.layout import attempt_end_path, attempt_log_path, stop_path
 from registry.artifacts.store.memory import named_memory
 from registry.errors import BadData, StoreError
 from tests.pipelines.small import Recorder
@@ -392,6 +393,104 @@ def test_a_failing_store_fails_the_step(bench, monkeypatch):
     with pytest.raises(StoreError):
         one.make()
     assert one.recorder.told == []
+
+
+@pytest.mark.parametrize("kind", [k for k in ENDINGS if KINDS[k][1] is Remedy.REPLACE])
+def test_what_the_machine_did_does_not_spend_the_budget_of_the_job(bench, kind):
+    one = bench(*[ENDINGS[kind]] * 3, ENDINGS[Kind.TEMPORARY], attempts=2)
+    assert one.make().producer.attempt == 5
+
+
+def test_replacements_have_an_end(bench):
+    one = bench(*[ENDINGS[Kind.LOST]] * 3, replacements=2)
+    with pytest.raises(JobFailed) as failure:
+        one.make()
+    assert failure.value.failure is Kind.LOST
+    assert one.kinds() == ["lost"] * 3
+
+
+def test_pauses_before_replacements_double(bench):
+    tries = Tries(Policy(pause=1.0, replacements=9), "s")
+    assert [tries.next_pause(Kind.LOST, "s") for _ in range(9)] == [
+        1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0,
+    ]  # fmt: skip
+    assert tries.next_pause(Kind.LOST, "s") is None
+
+
+class Away:
+    """A runner's method that cannot reach its world a few times."""
+
+    def __init__(self, method, times):
+        self.method, self.times = method, times
+
+    def __call__(self, *arguments):
+        if self.times:
+            self.times -= 1
+            raise RunnerAway("the cluster does not answer", "connection refused")
+        return self.method(*arguments)
+
+
+@pytest.mark.parametrize("name", ["start", "state"])
+def test_a_runner_that_is_away_fails_no_step(bench, monkeypatch, name):
+    monkeypatch.setattr("pipelines.dispatch.FIRST_LOOK", 0.01)
+    one = bench()
+    one.open(run="dead", timeout=-1 if name == "state" else 3600)
+    runner = one.dispatcher._runner
+    monkeypatch.setattr(runner, name, Away(getattr(runner, name), 3))
+    one.make()
+    assert ("waiting", STEP, "the cluster does not answer: connection refused") in one.recorder.told
+
+
+def test_a_stop_is_noticed_while_the_runner_is_away(bench, monkeypatch):
+    monkeypatch.setattr("pipelines.dispatch.FIRST_LOOK", 0.01)
+    monkeypatch.setattr("pipelines.stop.BELIEVED", 0.0)
+    one = bench()
+    monkeypatch.setattr(one.dispatcher._runner, "start", Away(None, 10**9))
+
+    def make():
+        with pytest.raises(JobFailed):
+            one.make()
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    _until(lambda: one.recorder.steps("waiting"))
+    one.store.create(stop_path("run-1"), b"{}")
+    maker.join(30)
+    assert not maker.is_alive()
+
+
+def test_a_reason_that_changes_is_told(bench, monkeypatch):
+    monkeypatch.setattr("pipelines.dispatch.FIRST_LOOK", 0.01)
+    one = bench(Script(hold=True))
+    reasons = iter([Queued("no room"), Queued("no room"), Queued("no GPU"), Running()])
+    runner = one.dispatcher._runner
+    monkeypatch.setattr(runner, "state", lambda _: next(reasons, Running()))
+    maker = threading.Thread(target=one.make)
+    maker.start()
+    _until(lambda: len(one.recorder.steps("waiting")) == 2)
+    one.machine.release(attempts_of(one.store, KEY)[0])
+    maker.join()
+    assert [t[2] for t in one.recorder.told if t[0] == "waiting"] == ["no room", "no GPU"]
+
+
+def test_no_more_than_a_cap_are_under_way(bench):
+    one = bench(*[Script(hold=True)] * 6, in_flight=2)
+    specs = [JobSpec("train", RecipeRecord.of(a_recipe(version=n)), {}) for n in range(1, 7)]
+    makers = [threading.Thread(target=one.dispatcher.make, args=(s, STEP)) for s in specs]
+    for maker in makers:
+        maker.start()
+    done: set[str] = set()
+    while len(done) < 6:
+        _until(lambda: one.machine.live_jobs())
+        live = one.machine.live_jobs()
+        assert len(live) <= 2
+        done.add(live[0].record)
+        key = live[0].record.split("/")[1]
+        one.machine.release(attempts_of(one.store, key)[0])
+    for maker in makers:
+        maker.join()
+    reasons = {told[2] for told in one.recorder.told if told[0] == "waiting"}
+    assert reasons == {"2 jobs of this pipeline are under way, which is all that may be"}
 
 
 def _make(pipelines, who):

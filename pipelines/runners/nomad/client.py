@@ -19,7 +19,12 @@ from nomad import Nomad  # type: ignore[attr-defined]  # mypy sees the folder no
 from nomad.api.exceptions import BaseNomadException
 
 from pipelines.runners.nomad.contract import Dispatch
-from pipelines.runners.nomad.errors import NomadAway, NomadRefused, NotRegistered
+from pipelines.runners.nomad.errors import (
+    NomadAway,
+    NomadRefused,
+    NomadUntrusted,
+    NotRegistered,
+)
 from pipelines.runners.nomad.records import (
     Allocation,
     Dispatched,
@@ -189,6 +194,8 @@ class NomadClient:
 
     def _explained(self, doing: _Doing, reply: Any) -> PenstockError:
         """The error that a refusal, or no reply at all, becomes."""
+        if isinstance(reply, requests.exceptions.SSLError):
+            return NomadUntrusted(self.access.address, _shortened(str(reply)))
         if not isinstance(reply, requests.Response):
             return NomadAway(_shortened(str(reply)))
         text = _shortened(reply.text)

@@ -4,6 +4,7 @@
 PenstockError
 ├── ConfigError
 │   ├── NomadRefused      the token lacks a capability; names it
+│   ├── NomadUntrusted    its certificate, or ours, is not accepted
 │   └── NotRegistered     the parameterized job is not there, or cannot be dispatched
 └── Temporary
     └── RunnerAway
@@ -35,6 +36,18 @@ class NomadRefused(ConfigError):
             "nomad/policies/ has a policy with all that a pipeline needs.",
         )
         self.capability = capability
+
+
+class NomadUntrusted(ConfigError):
+    """TLS could not be agreed on: waiting does not help."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(
+            f"no trusted connection to Nomad at {address}",
+            why,
+            "Set NOMAD_CACERT to the authority of its certificate, NOMAD_TLS_SERVER_NAME to the name "
+            "in it, and NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY where it asks for them.",
+        )
 
 
 class NotRegistered(ConfigError):
