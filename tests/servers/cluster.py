@@ -8,6 +8,7 @@ endpoint's clients. With ACLs, Consul trusts those identities too, and nobody do
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,8 @@ from tests.servers.vault import VaultServer, vault_server
 
 PROGRAMS = ("nomad", "consul", "vault", "versitygw")
 POLICIES = Path(__file__).parents[2] / "nomad" / "policies"
-#: Below the mount `secret/` of Vault: the defaults of the job specifications.
-STORE_SECRET, TOKENS_SECRET = "penstock/store", "penstock/tokens"
-#: What logs in to Vault from within Nomad; role `penstock-job` for the work, and so on.
-WORKLOADS = ("job", "pipeline", "serving")
+#: Below the mount `secret/` of Vault: what the policies of the project allow to read.
+STORE_SECRET, TOKENS_SECRET = "penstock/store", "penstock/gateway"
 #: Where servers listen unless told otherwise, so that their own tools find them.
 USUAL_PORTS = {"nomad": 4646, "consul": 8500, "vault": 8200, "versitygw": 7070}
 
@@ -136,11 +135,12 @@ def cluster(
 
 
 def _open_vault(vault: VaultServer, nomad: NomadServer) -> None:
-    """Let workloads of Nomad log in to Vault, in the roles that the job specifications name."""
+    """Let workloads of Nomad log in to Vault, with the roles and policies that the project ships."""
     vault.trust_nomad(nomad.address, nomad.ca_file)
-    for workload in WORKLOADS:
-        vault.policy(f"penstock-{workload}", _vault_rules(workload))
-        vault.make_workload_role(f"penstock-{workload}", role=f"penstock-{workload}")
+    for file in sorted((POLICIES / "vault").glob("*.hcl")):
+        vault.policy(file.stem, file.read_text())
+    for file in sorted((POLICIES / "vault").glob("*.role.json")):
+        vault.write_workload_role(file.name.partition(".")[0], json.loads(file.read_text()))
 
 
 def _open_consul(here: Cluster) -> None:
@@ -152,11 +152,6 @@ def _open_consul(here: Cluster) -> None:
         here.consul.policy(f"penstock-{name}", rules.replace("SCOPE", keys))
     tasks = [f"penstock-{name}" for name in names]
     here.consul.trust_nomad(here.nomad.address, tasks=tasks, ca_file=here.nomad.ca_file)
-
-
-def _vault_rules(workload: str) -> str:
-    """The policy that the project ships for this workload."""
-    return (POLICIES / "vault" / f"{workload}.hcl").read_text()
 
 
 def _deposit(vault: VaultServer, s3: S3Server) -> None:

@@ -35,11 +35,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.servers import consul, nomad, programs, vault
+from tests.servers.cluster import PROGRAMS, Cluster
+from tests.servers.cluster import cluster as start_cluster
 from tests.servers.consul import ConsulServer
 from tests.servers.nomad import NomadServer
 from tests.servers.s3 import S3Server, s3_server
@@ -125,3 +128,24 @@ def vault_env(vault_server: VaultServer, monkeypatch: pytest.MonkeyPatch) -> Vau
     """The session's Vault in the environment, with its root token."""
     set_environment(monkeypatch, vault_server.environment)
     return vault_server
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Nomad, Consul, Vault and S3 in memory, wired to each other; without ACLs."""
+    found = {name: require(name) for name in PROGRAMS}
+    with start_cluster(found, tmp_path_factory.mktemp("cluster")) as here:
+        yield here
+
+
+@pytest.fixture
+def cluster_env(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """The session's cluster in the environment; jobs, keys and services are gone afterwards.
+
+    The store is a new one, and so are with it the scope of heads and what is below it.
+    """
+    here = replace(cluster, store=cluster.s3.url(uuid.uuid4().hex))
+    set_environment(monkeypatch, here.environment)
+    yield here
+    here.nomad.forget()
+    here.consul.forget()

@@ -141,13 +141,16 @@ class VaultServer:
         }
         self.api.post(f"/v1/auth/{NOMAD_LOGIN}/config", settings | authority)
 
-    def make_workload_role(self, *policies: str, role: str = NOMAD_ROLE) -> None:
-        """The role that workloads of Nomad ask for by name; the default one is for those that do not.
+    def write_workload_role(self, role: str, settings: Mapping[str, Any]) -> None:
+        """Create the role that workloads of Nomad ask for by name. Call `trust_nomad` first."""
+        self.api.post(f"/v1/auth/{NOMAD_LOGIN}/role/{role}", dict(settings))
 
-        Its tokens carry `policies`, and `nomad_namespace`, `nomad_job_id` and `nomad_task` as
-        metadata. Call `trust_nomad` first.
+    def make_workload_role(self, *policies: str, role: str = NOMAD_ROLE) -> None:
+        """The same with usual settings: any workload of Nomad gets `policies`.
+
+        The default role is that of workloads that ask for none.
         """
-        self.api.post(f"/v1/auth/{NOMAD_LOGIN}/role/{role}", _workload_role(policies))
+        self.write_workload_role(role, _workload_role(policies))
 
     def _set_up(self) -> None:
         made = self.api.put("/v1/sys/init", {"secret_shares": 1, "secret_threshold": 1})
