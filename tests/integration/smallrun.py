@@ -1,7 +1,8 @@
 """A whole pipeline of small jobs, as a process that finds everything in its environment.
 
 `python -m tests.integration.smallrun MACHINE ROOT`: store, secrets and logs are those of the
-settings; the pipeline makes what `ROOT` (a kind of task) needs, with jobs as `python -m jobs`.
+settings; the pipeline makes what `ROOT` (a kind of task) needs, with jobs as `python -m jobs`. As
+MACHINE `nomad` its jobs are those registered with Nomad (see `world`), of the size SMALLRUN_SIZE.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
+from pipelines.events import Silent
 from pipelines.run import run
 from pipelines.runners.launch import Limits
 from pipelines.runners.local import LocalRunner
@@ -22,6 +24,7 @@ from pipelines.session import Session
 from registry.errors import PenstockError
 from registry.logs import configure
 from registry.settings import Settings
+from registry.usecase import STEPS
 from tests.campaigns.pipeline import ROOT, command, root_of
 from tests.pipelines.small import a_usecase
 
@@ -58,18 +61,40 @@ def until(holds: Callable[[], bool], pipeline: subprocess.Popen[str], patience: 
         time.sleep(0.05)
 
 
+def local_runner(settings: Settings, machine: str) -> LocalRunner:
+    """Room for a few jobs, which end soon after they are asked to."""
+    limits = Limits(grace_s=0.2)
+    return LocalRunner(
+        settings.var, Capacity(4, 4096), command=command, host=machine, limits=limits
+    )
+
+
+class Teller(Silent):
+    """Prints what a person would be told."""
+
+    def waiting(self, step: str, reason: str) -> None:
+        print(f"waiting {step}: {reason}", flush=True)
+
+    def started(self, step: str, attempt: int, size: str) -> None:
+        print(f"started {step}: attempt {attempt}, size {size}", flush=True)
+
+    def retried(self, step: str, reason: str) -> None:
+        print(f"again {step}: {reason}", flush=True)
+
+
 def main(machine: str, root: str) -> int:
     """Run it; the exit code is that of the failure, 0 for none."""
     settings = Settings.load()
     configure(settings.log_level)
-    usecase = a_usecase(window_days=1, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}})
-    limits = Limits(grace_s=0.2)
-    runner = LocalRunner(
-        settings.var, Capacity(4, 4096), command=command, host=machine, limits=limits
+    sizes = dict.fromkeys(STEPS, os.environ.get("SMALLRUN_SIZE", "s"))
+    usecase = a_usecase(
+        window_days=1, lookback_days=0, algorithms={"lightgbm": {"leaves": 3}}, sizes=sizes
     )
+    runner = None if machine == "nomad" else local_runner(settings, machine)
+    session = Session(settings, runner=runner, observer=Teller())
     try:
         with patch("pipelines.task.load_usecase", lambda name: usecase):
-            run(Session(settings, runner=runner), [root_of(root)])
+            run(session, [root_of(root)])
     except PenstockError as error:
         print(f"{error.kind}: {error}", file=sys.stderr, flush=True)
         return error.exit_code
