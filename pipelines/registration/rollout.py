@@ -67,7 +67,7 @@ class Rollout:
         self._index = index
         self._tell = tell
         self._said = ""
-        self._why: list[str] = []
+        self._why: dict[str, str] = {}
 
     def follow(self, timeout: float, *, promote: bool = False) -> tuple[Outcome, Progress | None]:
         """Wait until it is done, stuck, or in need of somebody.
@@ -114,16 +114,14 @@ class Rollout:
         progress = _progress(mine[0])
         if progress.status in (*_OPEN, "failed"):
             # Once reverted, the instances are gone; what was wrong is only to be seen before.
-            self._why = self._reasons(progress) or self._why
-        progress.why = self._why
+            self._why |= reasons(self._cluster, progress.deployment)
+        progress.why = [f"{what}: {text}" for what, text in self._why.items() if text]
+        if progress.status in _OPEN and not progress.placed:
+            progress.why = self._cluster.shortages(self._name)
         if progress.status in _OPEN and str(progress) != self._said:
             self._said = str(progress)
             self._tell(progress)
         return progress
-
-    def _reasons(self, progress: Progress) -> list[str]:
-        shortages = [] if progress.placed else self._cluster.shortages(self._name)
-        return shortages or reasons(self._cluster, progress.deployment)
 
     def _has_nothing_to_place(self) -> bool:
         """Whether the scheduler has looked at this registration and had nothing to do."""
@@ -139,7 +137,7 @@ class Rollout:
         stands = str(progress) if progress else "it has not begun"
         return Temporary(
             f"the deployment of {self._name} still goes on after {timeout:.0f} s",
-            "; ".join([stands, *(self._why if progress and progress.placed else [])]),
+            "; ".join([stands, *(progress.why if progress and progress.placed else [])]),
             "It goes on without this command; repeat it to follow.",
         )
 
@@ -200,11 +198,13 @@ def step_back(cluster: Cluster, name: str) -> int:
         cluster.fail(found[0]["ID"])
         return 0
     newest, *older = cluster.versions(name)
-    stable = next((each for each in older if each.get("Stable")), None)
+    # What was reverted to is a version of its own, the same as one before it.
+    others = (each for each in older if each["TaskGroups"] != newest["TaskGroups"])
+    stable = next((each for each in others if each.get("Stable")), None)
     if stable is None:
         raise Refused(
             f"{name} cannot go back",
-            f"no version before {newest['Version']} was ever healthy",
+            f"no other version before {newest['Version']} was ever healthy",
             "Deploy a version that works.",
         )
     reply = cluster.revert(name, int(stable["Version"]), int(newest["Version"]))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from pipelines.registration.cluster import Cluster, Document
 from registry.errors import PenstockError
 
@@ -17,53 +14,73 @@ _TELLING = {
 WIDTH = 200
 
 
-def reasons(cluster: Cluster, deployment: str) -> list[str]:
-    """A line for each unhealthy instance of `deployment` and what is known of it; none if none."""
-    lines = []
+def reasons(cluster: Cluster, deployment: str) -> dict[str, str]:
+    """What is known of each instance of `deployment` that is not healthy.
+
+    By what it is about, such as `instance 1ed6e609, check ready`; empty text where it was something
+    and is nothing any more.
+    """
+    found: dict[str, str] = {}
     for allocation in cluster.deployed(deployment):
-        healthy = (allocation.get("DeploymentStatus") or {}).get("Healthy")
-        if not healthy:
-            told = [*_events(allocation), *_checks(cluster, allocation)]
-            name = allocation["ID"][:8]
-            lines += [f"instance {name}: {text}" for text in dict.fromkeys(told)]
-    return lines
+        if not (allocation.get("DeploymentStatus") or {}).get("Healthy"):
+            told = {**_events(allocation), **_checks(cluster, allocation)}
+            found |= {
+                f"instance {allocation['ID'][:8]}, {what}": text for what, text in told.items()
+            }
+    return found
 
 
-def _events(allocation: Document) -> Iterator[str]:
+def _events(allocation: Document) -> dict[str, str]:
+    """What happened to each task, in the order in which it did."""
+    found = {}
     for task, state in (allocation.get("TaskStates") or {}).items():
-        for event in state.get("Events") or ():
-            if event.get("Type") in _TELLING:
-                yield f"{task}: {_line(event.get('DisplayMessage') or event['Type'])}"
+        told = [
+            _line(event.get("DisplayMessage") or event["Type"])
+            for event in state.get("Events") or ()
+            if event.get("Type") in _TELLING
+        ]
+        found[f"task {task}"] = ", ".join(dict.fromkeys(told))
+    return found
 
 
-def _checks(cluster: Cluster, allocation: Document) -> Iterator[str]:
+def _checks(cluster: Cluster, allocation: Document) -> dict[str, str]:
     """What failing checks said, from whoever makes them: Nomad, or Consul."""
     try:
         made_by_nomad = cluster.checks(allocation["ID"])
     except PenstockError:  # its node is gone, or it never ran: there is nothing to be had
         made_by_nomad = {}
-    for check in made_by_nomad.values():
-        if check.get("Status") != "success":
-            yield f"check {check.get('Check')}: {_line(check.get('Output'))}"
-    for check in _in_consul(allocation):
-        if check.get("Status") != "passing":
-            yield f"check {check.get('Name')}: {_line(check.get('Output'))}"
+    found = {
+        f"check {check.get('Check')}": _said(check, "success") for check in made_by_nomad.values()
+    }
+    consuls = _in_consul(allocation)
+    return found | {f"check {check.get('Name')}": _said(check, "passing") for check in consuls}
+
+
+def _said(check: Document, good: str) -> str:
+    return "" if check.get("Status") == good else _line(check.get("Output") or check.get("Status"))
 
 
 def _in_consul(allocation: Document) -> list[Document]:
-    """The checks of the allocation's services; the ids that Nomad gives them hold its own."""
+    """The checks of the allocation's services; the ids that Nomad gives them hold its own.
+
+    The catalogue learns of another output only minutes after it changed (`check_update_interval`);
+    the agent that makes the checks knows it at once, where that is the one that is asked.
+    """
     from registry.consul.access import Access, is_named
     from registry.consul.client import Consul
 
     if not is_named():
         return []
     try:
-        found: Any = Consul(Access.from_environment()).call("GET", "/v1/health/state/any").document
+        consul = Consul(Access.from_environment())
+        everywhere = consul.call("GET", "/v1/health/state/any").document or ()
+        here: Document = consul.call("GET", "/v1/agent/checks").document or {}
     except PenstockError:
         return []
-    return [check for check in found or () if allocation["ID"] in str(check.get("ServiceID"))]
+    found = {str(check["CheckID"]): check for check in everywhere} | here
+    return [each for each in found.values() if allocation["ID"] in str(each.get("ServiceID"))]
 
 
 def _line(text: object) -> str:
-    line = " ".join(str(text or "no output").split())
+    line = " ".join(str(text).split())
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"

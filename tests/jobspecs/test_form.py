@@ -69,14 +69,18 @@ def test_a_variable_means_the_same_everywhere():
 
 def test_each_kind_of_work_is_registered():
     text = {path.stem: path.read_text() for path in (tree.ROOT / "jobs").glob("*.py")}
-    kinds = {name for name, source in text.items() if re.search(r"^def run\(", source, re.M)}
+    kinds = {
+        name for name, source in text.items() if re.search(r"^def run\(", source, re.MULTILINE)
+    }
     assert set(wanted.KINDS) == kinds
     assert all(entry._KIND.fullmatch(kind) for kind in kinds)
 
 
 def test_sizes_are_those_of_the_code():
     text = rig.spec_named("job").text
-    rows = re.findall(r"^ +(\w+) += \{ cpus = (\d+), memory = (\d+), gpus = (\d+) \}", text, re.M)
+    rows = re.findall(
+        r"^ +(\w+) += \{ cpus = (\d+), memory = (\d+), gpus = (\d+) \}", text, re.MULTILINE
+    )
     found = {name: (int(cpus), int(memory)) for name, cpus, memory, _ in rows}
     assert {name: (size.cpus, size.memory_mb) for name, size in SIZES.items()}.items() <= (
         found.items()
@@ -101,4 +105,4 @@ def test_payload_and_meta_are_those_of_the_code():
 def test_a_job_finds_what_every_runner_gives_it():
     text = rig.spec_named("job").text
     for name, value in JOB_DEFAULTS.items():
-        assert re.search(rf'^ +{name} += "{value}"$', text, re.M), name
+        assert re.search(rf'^ +{name} += "{value}"$', text, re.MULTILINE), name

@@ -13,7 +13,7 @@ from tests.jobspecs import rig
 from tests.servers import fixtures
 
 SECOND = 1_000_000_000
-VAULT = {"vault": True, "vault_role": "a-role", "vault_store": "secret/data/somewhere"}
+VAULT: dict[str, Any] = {"vault": True, "vault_role": "a-role", "vault_store": "secret/data/somewhere"}
 
 
 @pytest.mark.parametrize("driver", rig.DRIVERS)
@@ -87,7 +87,7 @@ def test_the_size_decides_the_resources(nomad_server):
 
 
 def test_variables_of_the_environment_are_added(nomad_server):
-    more = {"env": {"AWS_ENDPOINT_URL": "http://s3:9000", "ODD": 'a "b" ${c} %{d}'}}
+    more: dict[str, Any] = {"env": {"AWS_ENDPOINT_URL": "http://s3:9000", "ODD": 'a "b" ${c} %{d}'}}
     for name in rig.NEEDED:
         found = rig.task_of(rig.parsed(nomad_server, name, **more))["Env"]
         assert more["env"].items() <= found.items()

@@ -1,0 +1,29 @@
+"""A small model that is live, and the words that deploy a service for it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.penstock.conftest import Place
+
+#: Small instances: several of them share a test machine. The deadline is for one that is slow.
+SMALL = (
+    "--dev", "--var", "count=2", "--var", "cpu=100", "--var", "memory_mb=1024",
+    "--var", "workers=1", "--var", "min_healthy_time=1s", "--var", "shutdown_delay=2s",
+)  # fmt: skip
+#: What a version that works is given, and one that does not.
+PATIENT, IMPATIENT = "healthy_deadline=100s", "healthy_deadline=10s"
+
+
+def a_live_model(place: Place, files: Path) -> None:
+    """Import `files` (see `model_files`) as the champion of `churn`."""
+    for name in ("first.txt", "rows.parquet"):
+        shutil.copy(files / name, place.folder / name)
+    words = ("import", "first.txt", "--name", "churn", "--sample", "rows.parquet")
+    place.ok(*words, "--alias", "champion", "--why", "the first")
+
+
+def deploying(models: str, deadline: str, *more: str) -> tuple[str, ...]:
+    """The words of a deployment."""
+    return ("deploy", *models.split(), *SMALL, "--var", deadline, *more)
