@@ -26,7 +26,7 @@ from registry.secrets.vault.login import Grant, Login
 from registry.secrets.vault.trouble import explained, reason_of
 
 #: Seconds to connect, and to wait for an answer.
-TIMEOUT = (3.0, 10.0)
+TIMEOUT = (5.0, 10.0)
 #: A renewal that gives less than this share of the first lease nears the end of the token's life.
 WORTHWHILE = 0.5
 
