@@ -18,7 +18,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -91,11 +91,12 @@ class Load:
         connections: int = 4,
         pause: float = 0.0,
         limit: int = 1_000_000,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self.report = Report()
         self._host, self._port = host.strip("[]"), int(port)
-        self._requests = [_request(path, address, body) for body in bodies]
+        self._requests = [_request(path, address, body, headers or {}) for body in bodies]
         self._connections = connections
         self._pause = pause
         self._limit = limit
@@ -181,9 +182,10 @@ class Load:
         return headers.get("connection") != "close"
 
 
-def _request(path: str, host: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def _request(path: str, host: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    own = {"host": host, "content-length": str(len(body)), **headers}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in own.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
