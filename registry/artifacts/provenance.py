@@ -60,7 +60,8 @@ def _is_dirty() -> bool:
 
 
 def _git(*words: str) -> str | None:
-    command = ["git", "-C", str(_ROOT), *words]
+    # `status` would write the index on the side, and leave its lock behind if it were killed.
+    command = ["git", "--no-optional-locks", "-C", str(_ROOT), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
