@@ -2,7 +2,7 @@
 
 Two rounds each in the suite, twenty and more in `make campaign`. What is killed here: the pipeline,
 a child, the agent that runs the children, the server. Consul under a service is killed and wiped in
-`tests/serving/test_consul.py`; Vault is sealed in `test_sealed.py`.
+`tests/serving/test_consul.py`; Vault is sealed in `test_sealed_jobs.py`.
 """
 
 from __future__ import annotations
