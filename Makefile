@@ -12,12 +12,15 @@ MINUTES ?= 5
 SEED ?=
 PEERS ?=
 ARGS ?=
+IMAGE ?= penstock
+# An image of uncommitted code belongs to no commit.
+COMMIT ?= $(shell git diff --quiet HEAD 2>/dev/null && git rev-parse HEAD)
 
 # The demo shows the project with nothing else installed, so it must not find a cluster or settings
 # that this shell happens to point at.
 ALONE := env $$(env | sed -nE 's/^((NOMAD|CONSUL|VAULT|PENSTOCK|AWS)_[A-Z0-9_]*)=.*/-u \1/p')
 
-.PHONY: help install demo test check format servers dev bench campaign docs lock steps image clean
+.PHONY: help install demo demo-cluster test check format servers dev bench campaign docs lock steps image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +30,9 @@ install: ## Make .venv from requirements.lock (hashes checked; instant the secon
 
 demo: install ## A few weeks of flights: train, evaluate, publish, serve, change models under load
 	@$(ALONE) PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo $(ARGS)
+
+demo-cluster: install ## The same on a cluster of this machine: Nomad, Consul, Vault, S3 (after make servers)
+	@$(ALONE) PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo-cluster $(ARGS)
 
 test: check ## Lint, types, imports and every test in its short form; names what was skipped
 	@$(PYTEST) -n $(WORKERS) -rs $(ARGS)
@@ -63,8 +69,8 @@ lock: install ## Resolve requirements.lock again from pyproject.toml
 steps: install ## Record the source digests of the steps whose version was raised
 	@$(BIN)/python -m registry.steps $(ARGS)
 
-image: ## Build the container image
-	docker build --tag penstock .
+image: ## Build the container image; IMAGE= names it
+	docker build --build-arg COMMIT="$(COMMIT)" --tag "$(IMAGE)" .
 
 clean: ## Remove .venv, caches and build outputs; var/ (your data) stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
