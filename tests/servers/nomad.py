@@ -98,6 +98,7 @@ class NomadServer:
         """End it for good, and every process of its tasks."""
         self.stop()
         process.reap(f"{MARK}={self.folder}")
+        process.unmount(self.folder)
 
     def cli(self, *words: str, stdin: str | None = None) -> str:
         """What `nomad <words>` prints, asked as the management token's owner.

@@ -263,6 +263,22 @@ def _marked(mark: bytes) -> set[int]:
     return found
 
 
+def unmount(folder: Path) -> None:
+    """Unmount what is mounted below `folder`, the innermost first.
+
+    Nomad, where it may, keeps the secrets of tasks in memory. An agent that was killed leaves that
+    mounted, and a folder that nobody can remove.
+    """
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except FileNotFoundError:  # not Linux, where agents mount nothing
+        return
+    points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
+    for point in sorted(points, key=len, reverse=True):
+        if Path(point).is_relative_to(folder):
+            subprocess.run(["umount", "--lazy", point], check=False, capture_output=True)
+
+
 def until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
     """Wait until `holds()`; one that raises OSError, as an unreachable server does, does not yet.
 

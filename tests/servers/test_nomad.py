@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import ssl
 import urllib.error
 
@@ -69,6 +70,7 @@ def test_no_process_outlives_the_block(tmp_path):
         assert process.lives(pid)
     assert not process.lives(pid)
     assert not process.accepts(nomad.ports.http)
+    shutil.rmtree(tmp_path / "nomad")  # nothing is mounted there any more
 
 
 def test_tokens_and_certificates_are_asked_for(tmp_path):
