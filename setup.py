@@ -19,7 +19,7 @@ NATIVE = "registry/models/forest/native"
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
 
-class OptionalBuild(build_ext):
+class OptionalBuild(build_ext):  # type: ignore[misc]
     """A library that Python does not link with, and that may fail to build."""
 
     def build_extension(self, ext: Any) -> None:
@@ -63,4 +63,5 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})
+if __name__ == "__main__":
+    setup(ext_modules=extensions(), cmdclass={"build_ext": OptionalBuild})

@@ -87,17 +87,20 @@ def read_tree(block: bytes, features: int) -> Tree:
     if tree.get("is_linear", b"0") not in (b"0", b"1"):
         raise ValueError("is_linear is neither 0 nor 1")
     linear = _linear(tree, leaves, features) if tree.get("is_linear") == b"1" else None
-    value = _lengths(tree, leaves)
-    nothing = np.zeros(0, dtype=np.int64)
-    if leaves == 1:  # the library reads nothing else of such a tree
-        no = np.zeros(0)
-        return Tree(1, nothing, no, nothing, nothing, nothing, value, nothing, nothing, linear)
+    # Of a tree of one leaf the library reads only its value, unless it is linear.
+    whole = leaves > 1 or linear is not None
+    value = _lengths(tree, leaves, whole)
+    if leaves == 1:
+        if whole:
+            _categories(tree, np.zeros(0), categories)
+        none, no = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return Tree(1, none, no, none, none, none, value, none, none, linear)
     feature, threshold, decision, left, right = _splits(tree, leaves, features)
     bounds, words = _categories(tree, threshold[(decision & CATEGORICAL) == 1], categories)
     return Tree(leaves, feature, threshold, decision, left, right, value, bounds, words, linear)
 
 
-def _lengths(tree: dict[str, bytes], leaves: int) -> Floats:
+def _lengths(tree: dict[str, bytes], leaves: int, whole: bool) -> Floats:
     """The values of the leaves; on the way, that what is not used is well-formed, too."""
     value = floats(tree["leaf_value"])
     for name in ("leaf_value", *_LEAF_INFO, *_SPLIT_INFO):
@@ -105,8 +108,7 @@ def _lengths(tree: dict[str, bytes], leaves: int) -> Floats:
             continue
         found = len(floats(tree[name]))
         want = leaves - 1 if name in _SPLIT_INFO else leaves
-        # A tree of one leaf may leave its other fields empty.
-        if found != want and not (leaves == 1 and name != "leaf_value"):
+        if found != want and (whole or name == "leaf_value"):
             raise ValueError(f"{name} has {found} values, not {want}")
     return value
 
@@ -174,7 +176,12 @@ def _linear(tree: dict[str, bytes], leaves: int, features: int) -> Linear:
     if ((used < 0) | (used >= features)).any():
         raise ValueError("leaf_features of a linear model name no feature")
     constant = _floats_of(tree, "leaf_const", leaves)
-    return Linear(constant, counts, used, _floats_of(tree, "leaf_coeff", total))
+    coefficients = _floats_of(tree, "leaf_coeff", total)
+    for values in (constant, coefficients):
+        # The library reads these with std::stod, which throws; and that ends the process.
+        if not np.isfinite(values).all() or (abs(values[values != 0]) < np.finfo(float).tiny).any():
+            raise ValueError("a linear model has a number that is out of range")
+    return Linear(constant, counts, used, coefficients)
 
 
 def _integers_of(tree: dict[str, bytes], name: str, count: int) -> Integers:

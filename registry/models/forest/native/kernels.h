@@ -4,8 +4,10 @@
  * what is tested on one machine is what runs on another.
  */
 
-typedef int8_t LEVEL(vec) __attribute__((vector_size(WIDTH), may_alias));
+typedef uint8_t LEVEL(vec) __attribute__((vector_size(WIDTH), may_alias));
+typedef int8_t LEVEL(signed_vec) __attribute__((vector_size(WIDTH), may_alias));
 #define VEC LEVEL(vec)
+#define SIGNED LEVEL(signed_vec) /* comparing signed bytes is one instruction, unsigned two */
 #define MOST_UNITS 4 /* vectors walked together, so that a rule is fetched once for all of them */
 
 /* Ranks of rows x column as signed bytes, a column's rows side by side. Eight searches at a time:
@@ -51,22 +53,22 @@ TARGET static inline __attribute__((always_inline)) void LEVEL(bits)(
         for (int u = 0; u < units; u++)
             in[u] = zero - 1;
         for (const struct rule *q = f->rules + planes[p]; q < f->rules + planes[p + 1]; q++) {
-            const VEC *rank = (const VEC *)(ranks + (size_t)q->column * units * WIDTH);
-            const VEC bin = zero + q->bin, keep = zero + (int8_t)q->keep;
+            const SIGNED *rank = (const SIGNED *)(ranks + (size_t)q->column * units * WIDTH);
+            const SIGNED bin = (SIGNED)(zero + (uint8_t)q->bin);
+            const VEC keep = zero + q->keep;
             for (int u = 0; u < units; u++)
-                in[u] &= (bin > rank[u]) | keep;
+                in[u] &= (VEC)(bin > rank[u]) | keep;
         }
         for (int u = 0; u < units; u++) {
-            const VEC none = in[u] == zero;
+            const VEC none = (VEC)(in[u] == zero);
             left[u] = (none & left[u]) | (~none & in[u]);
-            base[u] = (none & base[u]) | (~none & (zero + (int8_t)(8 * p)));
+            base[u] = (none & base[u]) | (~none & (zero + (uint8_t)(8 * p)));
         }
     }
     for (int u = 0; u < units; u++) {
         const VEC bit = left[u] & -left[u];
-        const VEC index = base[u] + (((bit & (int8_t)0xaa) != zero) & 1)
-            + (((bit & (int8_t)0xcc) != zero) & 2) + (((bit & (int8_t)0xf0) != zero) & 4);
-        ((VEC *)leaf)[u] = index;
+        ((VEC *)leaf)[u] = base[u] + ((VEC)((bit & 0xaa) != zero) & 1)
+            + ((VEC)((bit & 0xcc) != zero) & 2) + ((VEC)((bit & 0xf0) != zero) & 4);
     }
 }
 
@@ -152,6 +154,7 @@ TARGET static void LEVEL(blocks)(const struct forest *f, const double *matrix, i
 }
 
 #undef VEC
+#undef SIGNED
 #undef MOST_UNITS
 #undef LEVEL
 #undef WIDTH
