@@ -8,6 +8,8 @@ commands print when they fail, and the command lines of every process while all 
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -25,8 +27,11 @@ from registry.artifacts.store import open_environment
 from registry.settings import Settings
 from tests.integration import smallrun
 from tests.integration.gateway import Gateway
+from tests.integration.world import World
 from tests.repository.tree import ROOT
-from tests.servers.s3 import BUCKET
+from tests.servers.api import ApiError
+from tests.servers.cluster import Cluster
+from tests.servers.s3 import BUCKET, SECRET_KEY
 from tests.servers.vault import VaultServer
 from tests.serving import models
 from tests.serving.rig import Publisher, descendants, service
@@ -148,7 +153,7 @@ def environment(gateway: Gateway, vault: VaultServer, token: str) -> dict[str, s
 
 def run_pipeline(evidence: Evidence, env: Mapping[str, str], folder: Path, code: int) -> None:
     run = smallrun.start("here", folder, env, "publish" if code == 0 else "ingest")
-    out, _ = run.communicate(timeout=100)
+    out, _ = run.communicate(timeout=200)
     evidence.add("the output of a pipeline", out)
     assert run.returncode == code, out
     assert code == 0 or "vault" in out.lower(), out  # it says whose fault it is
@@ -214,3 +219,48 @@ def ask_service(evidence: Evidence, env: Mapping[str, str], folder: Path) -> Non
 def note(evidence: Evidence, answer: httpx.Response) -> None:
     evidence.add(f"the answer to {answer.request.url.path}", answer.content)
     evidence.add(f"the headers of {answer.request.url.path}", str(answer.headers))
+
+
+@pytest.mark.timeout(240)
+def test_secrets_are_in_nothing_that_nomad_or_consul_hold(cluster_env: Cluster, tmp_path: Path):
+    """A run on a cluster: job specifications, dispatches, allocations, logs, keys."""
+    evidence, here = Evidence(), cluster_env
+    world = World(here.nomad, tmp_path, here.environment, here.store)
+    world.register("s", kinds=("ingest",), vault=True, env=here.task_environment)
+    run = smallrun.start("nomad", tmp_path / "pipeline", here.environment, "ingest")
+    out, _ = run.communicate(timeout=200)
+    assert run.returncode == 0, out
+    evidence.add("the output of the pipeline", out)
+    for path in nomad_paths(here):
+        with contextlib.suppress(ApiError):  # gone since it was listed, or never there
+            answer = here.nomad.api.get(path)
+            evidence.add(path, answer if isinstance(answer, str) else json.dumps(answer))
+    with contextlib.suppress(ApiError):  # there is no key
+        for pair in here.consul.api.get("/v1/kv/?recurse"):
+            evidence.add(pair["Key"], base64.b64decode(pair["Value"] or ""))
+    evidence.add_folder(here.s3.folder / "buckets")
+    assert any("/logs/" in where for where, _ in evidence.seen)
+    evidence.assert_none_of(
+        {
+            "the store's secret": SECRET_KEY,
+            "Vault's token": here.vault.token,
+            "a client's token": here.vault.read("penstock/gateway")["dev"],
+        }
+    )
+
+
+def nomad_paths(here: Cluster) -> list[str]:
+    """What the API of Nomad tells of jobs, their children, and what became of these."""
+    api = here.nomad.api
+    found = ["/v1/jobs?meta=true", "/v1/allocations", "/v1/evaluations"]
+    for job in api.get("/v1/jobs"):
+        name = quote(job["ID"], safe="")
+        found += [f"/v1/job/{name}", f"/v1/job/{name}/submission?version=0"]
+    for allocation in api.get("/v1/allocations"):
+        about = allocation["ID"]
+        found.append(f"/v1/allocation/{about}")
+        found += [
+            f"/v1/client/fs/logs/{about}?task=job&type={kind}&plain=true"
+            for kind in ("stdout", "stderr")
+        ]
+    return found

@@ -19,6 +19,7 @@ from registry.errors import ConfigError, NotFound, StoreError, StoreUnwritable
 from registry.secrets.cached import CachedSource, Patience
 from registry.secrets.protocol import Fetched
 from registry.settings import Settings
+from tests.campaigns.pipeline import SIZES
 from tests.integration import smallrun
 from tests.integration.gateway import Gateway
 from tests.proxies import cutting_proxy
@@ -35,13 +36,14 @@ SECOND = ("second-key", "second-secret-never-to-be-seen")
 @pytest.mark.timeout(180)
 def test_two_pipelines_at_once_make_one_manifest_of_each(s3: S3Server, s3_url: str, tmp_path: Path):
     env = {"PENSTOCK_STORE": s3_url, **s3.environment}
-    runs = [smallrun.start(name, tmp_path / name, env) for name in ("one", "two")]
+    names = ("one", "two")
+    runs = [smallrun.start(name, tmp_path / name, env, "features") for name in names]
     for run in runs:
         out, _ = run.communicate(timeout=150)
         assert run.returncode == 0, out
     store = open_environment(Settings.load({**env, "PENSTOCK_ENVIRONMENT": "dev/test"}))
     paths = list(store.list("manifests"))
-    assert len(paths) == smallrun.ARTIFACTS
+    assert len(paths) == SIZES["features"]
     keys = [decode(store.get(path), path).key for path in paths]
     assert len(set(keys)) == len(keys)
     for path in paths:

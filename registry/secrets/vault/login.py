@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,8 +32,12 @@ class Grant:
     renewable: bool = False
 
 
-#: Sends data to a path of Vault without a token and returns the answer's document.
-Post = Callable[[str, Mapping[str, str]], Mapping[str, Any]]
+class Post(Protocol):
+    """Sends `data` to a path of Vault, with `token` if one is given; returns the document."""
+
+    def __call__(
+        self, path: str, data: Mapping[str, str], token: str = ""
+    ) -> Mapping[str, Any]: ...
 
 
 class Login(Protocol):
@@ -100,7 +104,7 @@ class AppRole:
             return text
         known = _unwrapped.get(text)
         if known is None:
-            known = str(post("sys/wrapping/unwrap", {"token": text})["data"]["secret_id"])
+            known = str(post("sys/wrapping/unwrap", {}, token=text)["data"]["secret_id"])
             _unwrapped[text] = known
             remember([known])
         return known

@@ -150,9 +150,9 @@ class Vault:
             held = ", ".join(self._policies())
         except Forbidden:
             return Refused(
-                f"Vault at {self.address} refused {self.login.name}",
-                "the token is not valid: it was revoked or has expired",
-                "Log in again, or renew the token, then run again.",
+                f"Vault at {self.address} does not let {self.login.name} read {path}",
+                "the token is not valid, or its policies allow neither this nor a look at itself",
+                "Log in again; if that does not help, let a policy of the login read the path.",
             )
         data_path = self._versioned.get(path, "")
         rule = f"{data_path}data/{path[len(data_path) :]}" if data_path else path
@@ -169,8 +169,9 @@ class Vault:
     def _get(self, path: str) -> Mapping[str, Any]:
         return _document(self._adapter().get(f"/v1/{path}"))
 
-    def _post(self, path: str, data: Mapping[str, str]) -> Mapping[str, Any]:
-        return _document(self._adapter().post(f"/v1/{path}", json=dict(data)))
+    def _post(self, path: str, data: Mapping[str, str], token: str = "") -> Mapping[str, Any]:
+        headers = {"X-Vault-Token": token} if token else {}
+        return _document(self._adapter().post(f"/v1/{path}", json=dict(data), headers=headers))
 
     def _adapter(self) -> Any:
         """The connection; a fork gets one of its own."""

@@ -66,7 +66,7 @@ def _answer(vault: FakeVault, path: str, headers: Any, body: Any) -> tuple[int, 
         return _login(vault, body)
     token = headers.get("X-Vault-Token")
     if path == "/v1/sys/wrapping/unwrap":
-        return 200, {"data": {"secret_id": f"unwrapped-from-{body['token']}"}}
+        return 200, {"data": {"secret_id": f"unwrapped-from-{token}"}}
     if token not in vault.tokens:
         return 403, {"errors": ["permission denied"]}
     if path == "/v1/auth/token/renew-self":
