@@ -29,7 +29,10 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --create-home --home-dir /var/lib/penstock penstock
 COPY --from=build /opt/penstock /opt/penstock
-ENV PATH=/opt/penstock/bin:$PATH PYTHONUNBUFFERED=1 PENSTOCK_VAR=/var/lib/penstock
+# Which commit this is, for manifests and runs; without it the image may not write to prod.
+ARG COMMIT=
+ENV PATH=/opt/penstock/bin:$PATH PYTHONUNBUFFERED=1 PENSTOCK_VAR=/var/lib/penstock \
+    PENSTOCK_COMMIT=$COMMIT
 USER 10001
 WORKDIR /var/lib/penstock
 ENTRYPOINT ["tini", "--", "penstock"]
