@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     stop = _stop_signals()
     try:
-        with _only_one(folder / "lock"):
+        with only_one(folder / "lock"):
             return _run(found, folder, args.usecases, args.register, stop)
     except BlockingIOError:
         return _say(BUSY, f"another `make dev` runs in {folder}")
@@ -134,7 +134,7 @@ def _stop_signals() -> threading.Event:
 
 
 @contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
+def only_one(lock: Path) -> Iterator[None]:
     """Hold `lock` during the block. Raises BlockingIOError where somebody else does."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests.servers import nomad_settings, process
+from tests.servers import nomad_settings, process, remains
 from tests.servers.api import Api, ApiError
 from tests.servers.consul import ConsulServer
 from tests.servers.nomad_settings import Ports, Wiring
@@ -97,8 +97,8 @@ class NomadServer:
     def close(self) -> None:
         """End it for good, and every process of its tasks."""
         self.stop()
-        process.reap(f"{MARK}={self.folder}")
-        process.unmount(self.folder)
+        remains.reap(f"{MARK}={self.folder}")
+        remains.unmount(self.folder)
 
     def cli(self, *words: str, stdin: str | None = None) -> str:
         """What `nomad <words>` prints, asked as the management token's owner.

@@ -8,7 +8,7 @@ import urllib.error
 
 import pytest
 
-from tests.servers import process
+from tests.servers import process, remains
 from tests.servers.api import Api, ApiError
 from tests.servers.fixtures import require
 from tests.servers.jobs import output, shell_job, wait_for
@@ -32,10 +32,10 @@ def test_what_a_test_leaves_is_forgotten(nomad_env):
     nomad_env.register(shell_job("left", "echo $$; exec sleep 60"))
     wait_for(nomad_env, "left", "running")
     pid = int(output(nomad_env, "left"))
-    assert process.lives(pid)
+    assert remains.lives(pid)
     nomad_env.forget()
     assert nomad_env.api.get("/v1/jobs") == []
-    process.until(lambda: not process.lives(pid), "the task ended")
+    process.until(lambda: not remains.lives(pid), "the task ended")
 
 
 def test_the_environment_is_what_nomads_own_program_needs(nomad_env, monkeypatch):
@@ -49,16 +49,16 @@ def test_a_task_outlives_the_agent_that_runs_it_and_the_server(tmp_path):
         wait_for(nomad, "sleeper", "running")
         pid = int(output(nomad, "sleeper"))
         nomad.client.kill()
-        assert process.lives(pid)
+        assert remains.lives(pid)
         nomad.client.start()
         nomad.server.kill()
         nomad.start()
         assert len(nomad.allocations("sleeper")) == 1
         wait_for(nomad, "sleeper", "running")
-        assert process.lives(pid)
+        assert remains.lives(pid)
         # The agent that was started again has the task in hand: it can still end it.
         nomad.forget()
-        process.until(lambda: not process.lives(pid), "the task ended")
+        process.until(lambda: not remains.lives(pid), "the task ended")
 
 
 def test_no_process_outlives_the_block(tmp_path):
@@ -67,8 +67,8 @@ def test_no_process_outlives_the_block(tmp_path):
         wait_for(nomad, "sleeper", "running")
         pid = int(output(nomad, "sleeper"))
         nomad.kill()
-        assert process.lives(pid)
-    assert not process.lives(pid)
+        assert remains.lives(pid)
+    assert not remains.lives(pid)
     assert not process.accepts(nomad.ports.http)
     shutil.rmtree(tmp_path / "nomad")  # nothing is mounted there any more
 

@@ -10,7 +10,7 @@ import pytest
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 
-from tests.servers import process
+from tests.servers import process, remains
 
 
 def test_the_s3_server_lets_one_of_many_writers_create_a_key(s3_url):
@@ -70,7 +70,7 @@ def test_a_server_is_started_again_by_the_same_command(tmp_path):
     agent.start()
     assert agent.pid != first
     agent.stop()
-    assert not process.lives(agent.pid)
+    assert not remains.lives(agent.pid)
 
 
 class Taken:
@@ -128,7 +128,7 @@ def test_what_carries_the_mark_is_ended_and_nothing_else(tmp_path):
         with each.stdout as printed:
             printed.readline()
     try:
-        assert process.reap(marks[0]) == [found[0].pid]
+        assert remains.reap(marks[0]) == [found[0].pid]
         assert found[0].wait(60) == -15
         assert found[1].poll() is None
     finally:
