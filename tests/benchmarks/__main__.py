@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = {
+    "forest": "LightGBM models natively, beside LightGBM; some minutes",
     "flights": "models of flights beside the base rate, over forty days; about ten minutes",
+    "nomad": "no-op jobs through a real Nomad agent, beside a bare loop; about five minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
 }
 
