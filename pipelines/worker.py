@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import luigi.worker
@@ -22,6 +23,15 @@ class ThreadedWorker(luigi.worker.Worker):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self._task_result_queue = ResultQueue()  # type: ignore[assignment]
+
+    def _add(self, task: luigi.Task, is_complete: Any) -> Iterator[luigi.Task]:
+        """Note a task; what an earlier root led to is not walked again.
+
+        Luigi walks each root's whole tree. The roots of a backfill share theirs: the verdict of a
+        date needs that of the date before.
+        """
+        if task.task_id not in self._scheduled_tasks:
+            yield from super()._add(task, is_complete)  # type: ignore[no-untyped-call]
 
     def _create_task_process(self, task: luigi.Task) -> WaitingTask:
         reporter = luigi.worker.TaskStatusReporter(self._scheduler, task.task_id, self._id, None)

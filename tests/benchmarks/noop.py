@@ -94,10 +94,10 @@ def waiting(folder: Path, width: int, seconds: float) -> None:
     time.sleep(seconds * 0.6)
     share = (time.process_time() - before) / (time.monotonic() - started)
     threads = sum(thread.is_alive() for thread in threading.enumerate())
-    print(f"{_rss_mb():.0f} {share * 100:.2f} {threads}", flush=True)
+    print(f"{rss_mb():.0f} {share * 100:.2f} {threads}", flush=True)
 
 
-def _rss_mb() -> float:
+def rss_mb() -> float:
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024

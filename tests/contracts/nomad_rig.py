@@ -68,7 +68,7 @@ def a_parent(name: str, command: list[str], memory_mb: int = 16, **task: Any) ->
                         "KillTimeout": 2 * SECOND,
                         "DispatchPayload": {"File": PAYLOAD_FILE},
                         "Config": {"command": command[0], "args": command[1:]},
-                        "Resources": {"CPU": 10, "MemoryMB": memory_mb},
+                        "Resources": {"CPU": 50, "MemoryMB": memory_mb},
                         "LogConfig": {"MaxFiles": 1, "MaxFileSizeMB": 1},
                         **task,
                     }

@@ -7,6 +7,7 @@ leave certificates unverified.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -156,9 +157,10 @@ class NomadClient:
         return _decoded(reply, Dispatched).dispatched_job_id
 
     def stop(self, name: str, priority: int) -> None:
-        """Deregister a job and keep it to be looked at; `priority` is that of its evaluation."""
+        """Deregister a job, if it is there; `priority` is that of its evaluation."""
         params = {"eval_priority": str(priority)}
-        self._send(_STOP, self._api.job, name, method="delete", params=params)
+        with contextlib.suppress(NotThere):
+            self._send(_STOP, self._api.job, name, method="delete", params=params)
 
     def evaluate(self, name: str) -> None:
         """Have the scheduler look at a job."""

@@ -15,12 +15,12 @@ from functools import partial
 from pipelines.runners.nomad.child import Child
 from pipelines.runners.nomad.client import NomadClient
 from pipelines.runners.nomad.contract import STOP_PRIORITIES, children_prefix
-from pipelines.runners.nomad.errors import NomadAway
+from pipelines.runners.nomad.errors import NomadAway, NomadRefused
 from pipelines.runners.nomad.failures import verdict
 from pipelines.runners.nomad.queue import QueueWatch
 from pipelines.runners.nomad.records import JobStub
 from pipelines.runners.protocol import RunnerClosed
-from pipelines.runners.states import Queued
+from pipelines.runners.states import CAUSES, Ended, Queued
 from registry.artifacts.attempt import Attempt
 
 #: Seconds: between two answers at least, without a change at most, and while something is queued.
@@ -144,7 +144,11 @@ class Parent:
         for child in children:
             if time.time() >= child.attempt.deadline and not child.asked_to_end:
                 cause = "timeout" if child.ran else "no-room"
-                self._client.stop(child.name, STOP_PRIORITIES[cause])
+                try:
+                    self._client.stop(child.name, STOP_PRIORITIES[cause])
+                except NomadRefused as error:  # it goes on for nothing: it may not commit
+                    reason = f"the deadline passed, and it could not be stopped: {error.why}"
+                    child.finish(Ended(None, None, CAUSES[cause], reason=reason))
                 child.asked_to_end = True
 
     def _forget_ended(self) -> None:

@@ -66,16 +66,18 @@ class QueueWatch:
     def _larger(self, size: str) -> str:
         now = time.monotonic()
         if now - self._read_at >= FRESH:
-            self._ask = Ask.of(self._client.job(self._name))
-            # Without the right to read nodes, what is too large waits until its deadline.
-            with contextlib.suppress(NomadRefused):
+            # Without the right to read nodes, or without a parent any more, it waits until its
+            # deadline.
+            with contextlib.suppress(NomadRefused, NotThere):
+                self._ask = Ask.of(self._client.job(self._name))
                 self._nodes = self._client.nodes()
             self._read_at = now
         return larger_than_all(size, self._ask, self._nodes)
 
     def _give_up(self, child: Child, reason: str) -> None:
         child.finish(Ended(None, None, Kind.NO_FIT, reason=reason))
-        with contextlib.suppress(NomadAway):  # then it waits on, and `penstock orphans` shows it
+        # If that fails it waits on, and `penstock orphans` shows it.
+        with contextlib.suppress(NomadAway, NomadRefused):
             self._client.stop(child.name, STOP_PRIORITIES["no-fit"])
 
     def _revive(self, child: Child) -> None:
@@ -84,7 +86,7 @@ class QueueWatch:
             return
         child.pending_since = time.monotonic()
         if not self._client.evaluations(child.name):
-            with contextlib.suppress(NotThere):
+            with contextlib.suppress(NotThere, NomadRefused):
                 self._client.evaluate(child.name)
 
 

@@ -300,3 +300,31 @@ def test_many_wait_in_one_thread(nomad, runner):
     names = [thread.name for thread in threading.enumerate()]
     assert names.count("penstock-train-s/dispatch-") == 1
     assert [runner.state(attempt) for attempt in attempts] == [Running()] * 50
+
+
+def test_what_may_not_be_stopped_at_its_deadline_ends_all_the_same(nomad, runner):
+    """Without submit-job; and the other children of the parent are followed on."""
+    other = started(runner)
+    nomad.faults += [("DELETE /v1/job/.*", 403, "Permission denied")]
+    attempt = started(runner, deadline=time.time() + 0.3)
+    end = end_of(runner, attempt)
+    assert end.kind is Kind.TIMEOUT
+    assert "submit-job" in end.reason
+    assert runner.state(other) == Running()
+
+
+def test_a_child_that_is_gone_needs_no_stop(nomad, runner):
+    attempt = started(runner)
+    nomad.jobs.clear()
+    runner.stop(attempt)
+    nomad.change()
+    assert end_of(runner, attempt).kind is Kind.LOST
+
+
+def test_a_parent_that_is_gone_leaves_its_children_waiting(nomad, runner, monkeypatch):
+    """hashicorp/nomad#2263: purging a parent leaves its children."""
+    monkeypatch.setattr("pipelines.runners.nomad.parent.QUEUED", 0.05)
+    attempt = started(runner)
+    blocked(nomad, {"NodesEvaluated": 1, "NodesExhausted": 1, "DimensionExhausted": {"cpu": 1}})
+    eventually(lambda: "cpu is exhausted" in runner.state(attempt).reason, "the reason")
+    assert runner.wait(attempt, 0.2) is None
