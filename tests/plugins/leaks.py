@@ -35,7 +35,7 @@ def _shared_memory() -> set[str]:
     return {path.name for path in SHARED_MEMORY.iterdir()} if SHARED_MEMORY.is_dir() else set()
 
 
-def unchanged(what: str, now: Callable[[], set[str]], patience: float = 5) -> Iterator[None]:
+def unchanged(what: str, now: Callable[[], set[str]], patience: float = 30) -> Iterator[None]:
     """Yield once; then fail the test if `now()` holds more than before, `patience` seconds on."""
     gc.collect()
     before = now()
