@@ -98,7 +98,7 @@ def test_a_broken_version_is_reverted_and_no_request_fails(
     a_live_model(place, model_files)
     place.ok(*deploying("churn", PATIENT))
     client = Client(cluster.consul)
-    process.until(lambda: len(client.passing()) == 2, "two instances in Consul")
+    process.until(lambda: len(client.passing()) == 2, "two instances in Consul", 120)
     with client.asking():
         place.ok(*deploying("churn", PATIENT, "--env", "PENSTOCK_LOG_LEVEL=info", "--promote"))
         old = set(client.answers)

@@ -12,8 +12,8 @@ SMALL = (
     "--dev", "--var", "count=2", "--var", "cpu=100", "--var", "memory_mb=1024",
     "--var", "workers=1", "--var", "min_healthy_time=1s", "--var", "shutdown_delay=2s",
 )  # fmt: skip
-#: What a version that works is given, and one that does not.
-PATIENT, IMPATIENT = "healthy_deadline=100s", "healthy_deadline=10s"
+#: What a version that works is given, and one that does not, but must have come so far as to fail.
+PATIENT, IMPATIENT = "healthy_deadline=100s", "healthy_deadline=40s"
 
 
 def a_live_model(place: Place, files: Path) -> None:

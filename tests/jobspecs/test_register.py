@@ -141,6 +141,7 @@ def test_vault_that_the_cluster_lacks_is_named(nomad_env: NomadServer):
     cluster.close()
 
 
+@pytest.mark.timeout(240)
 def test_what_is_registered_runs_an_attempt(place: Place, nomad_env: NomadServer):
     """The artifact is there already, which the job finds out by reading record and store."""
     url = str(place.folder / "store")
@@ -162,7 +163,7 @@ def test_what_is_registered_runs_an_attempt(place: Place, nomad_env: NomadServer
         found = nomad_env.allocations(child)
         return bool(found) and found[0]["ClientStatus"] in ("complete", "failed")
 
-    process.until(ended, "the dispatched job ended")
+    process.until(ended, "the dispatched job ended", 150)
     (allocation,) = nomad_env.allocations(child)
     said = nomad_env.logs(allocation["ID"], "job")
     errors = nomad_env.logs(allocation["ID"], "job", "stderr")

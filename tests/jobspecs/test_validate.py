@@ -13,7 +13,11 @@ from tests.jobspecs import rig
 from tests.servers import fixtures
 
 SECOND = 1_000_000_000
-VAULT: dict[str, Any] = {"vault": True, "vault_role": "a-role", "vault_store": "secret/data/somewhere"}
+VAULT: dict[str, Any] = {
+    "vault": True,
+    "vault_role": "a-role",
+    "vault_store": "secret/data/somewhere",
+}
 
 
 @pytest.mark.parametrize("driver", rig.DRIVERS)
