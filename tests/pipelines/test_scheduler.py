@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+from collections import Counter
 from typing import Any, ClassVar
 
 import luigi
@@ -197,6 +198,24 @@ def test_a_diamond_runs_each_once():
     notes.graph = {0: [], 1: [0], 2: [0], 3: [1, 2]}
     build(notes, 3)
     check(notes)
+
+
+def test_what_roots_share_is_walked_once(monkeypatch):
+    """As in a backfill, where each date's verdict needs that of the date before."""
+    notes = Notes()
+    notes.graph = {name: [name - 1] if name else [] for name in range(30)}
+    walked: list[int] = []
+    requires = Noted.requires
+
+    def counted(task: Noted) -> list[Noted]:
+        walked.append(task.name)
+        return requires(task)
+
+    monkeypatch.setattr(Noted, "requires", counted)
+    build(notes, *range(30))
+    check(notes)
+    # Once when it is added, once more before it runs.
+    assert max(Counter(walked).values()) <= 2
 
 
 def test_what_is_complete_is_left_alone():
