@@ -93,6 +93,8 @@ def raw(predictor: LightGBMPredictor, rows: Matrix) -> Matrix:
 def mutate(rng: random.Random, text: bytes) -> bytes:
     """One to three mutations; `tree_sizes` follows in most, as a careful forger would see to."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        if b"=" not in text:  # little is left of it
+            return text
         text = rng.choice(MUTATIONS)(rng, text)
     return _sized(text) if rng.random() < 0.8 else text
 
@@ -105,6 +107,8 @@ def _flip(rng: random.Random, text: bytes) -> bytes:
 def _number(rng: random.Random, text: bytes) -> bytes:
     """Another number in the place of one; in fields that matter more often than in names."""
     found = list(re.finditer(rb"(?<=[ =:])[^\s=:]+", text))
+    if not found:
+        return text
     place = rng.choice(found)
     return text[: place.start()] + rng.choice(TOKENS) + text[place.end() :]
 
