@@ -23,7 +23,7 @@ ALONE := env $$(env | sed -nE 's/^((NOMAD|CONSUL|VAULT|PENSTOCK|AWS)_[A-Z0-9_]*)
 .PHONY: help install demo demo-cluster test check format servers dev bench campaign docs lock steps image clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## Make .venv from requirements.lock (hashes checked; instant the second time)
 	@PYTHON="$(PYTHON)" scripts/install

@@ -37,8 +37,8 @@ def show(*words: str) -> None:
 
 
 def _quoted(word: str) -> str:
-    # What the shell of whoever types it is to fill in stays as it is.
-    return word if word.startswith("$") else shlex.quote(word)
+    # What the shell of whoever types it is to fill in, or to do, stays as it is.
+    return word if word == "&" or "$" in word else shlex.quote(word)
 
 
 def penstock_command(*words: str, quiet: bool = False) -> None:
