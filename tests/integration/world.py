@@ -36,7 +36,7 @@ from tests.servers import process
 from tests.servers.nomad import NomadServer
 
 #: Seconds that anything may take on a machine that is very busy with other things.
-PATIENCE = 300
+PATIENCE = 600
 #: What jobs of the small use case ask for: next to nothing, of whatever size they are.
 MODEST = {"cpu_mhz": 50, "disk_mb": 50}
 
@@ -108,8 +108,8 @@ class Round:
     def start(self, **env: str) -> subprocess.Popen[str]:
         """Start a pipeline. Its `var` is its own: it knows what store and Nomad know, no more."""
         folder = self.world.folder / f"pipeline-{len(self.pipelines)}"
-        own = {**self.world.environment, "PENSTOCK_STORE": self.url, **env}
-        made = smallrun.start("nomad", folder, own, self.root)
+        own = {"PENSTOCK_STORE": self.url, "PENSTOCK_LOG_LEVEL": "warning", **env}
+        made = smallrun.start("nomad", folder, {**self.world.environment, **own}, self.root)
         self.pipelines.append(made)
         return made
 
@@ -186,7 +186,9 @@ class Round:
         self.release()
         for pipeline in self.pipelines:
             pipeline.kill()
-            pipeline.communicate()
+            pipeline.wait()
+            assert pipeline.stdout is not None
+            pipeline.stdout.close()
         api = self.world.nomad.api
         with contextlib.suppress(OSError):  # the server may be what the round killed
             for job in self.children():
