@@ -46,14 +46,15 @@ class Horizon:
     """Another moment at which a use case predicts, with features and a model of its own.
 
     Its features are `usecases/<usecase>/<name>.py`, which offers what `features.py` does; its
-    model is called `<usecase>-<name>`. `algorithms`, `gate` and `window_days` stand in for those
-    of the use case.
+    model is called `<usecase>-<name>`. `algorithms`, `gate`, `window_days` and `lookback_days` stand
+    in for those of the use case.
     """
 
     name: str
     algorithms: Mapping[str, Mapping[str, Any]] | None = None
     gate: Gate | None = None
     window_days: int | None = None
+    lookback_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,9 @@ class UseCaseSettings:
             algorithms=self.algorithms if found.algorithms is None else found.algorithms,
             gate=found.gate or self.gate,
             window_days=found.window_days or self.window_days,
+            lookback_days=self.lookback_days
+            if found.lookback_days is None
+            else found.lookback_days,
             searches={},
         )
 

@@ -8,7 +8,8 @@ reweighted least squares; Hastie, Tibshirani and Friedman, The Elements of Stati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -51,11 +52,16 @@ class Coefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Logistic(OwnPredictor):
-    """Probability of the label; `l2` is the penalty on the squared weights, per row."""
+    """Probability of the label; `l2` is the penalty on the squared weights, per row.
+
+    `l2_of` maps names of inputs, or patterns such as `day_*`, to penalties of their own. What
+    hardly varies between rows (the weather of a day, say) is learnt from far fewer cases than
+    there are rows, and wants a larger one.
+    """
 
     name: ClassVar[str] = "logistic"
     version: ClassVar[int] = 1
-    parameters: ClassVar[Mapping[str, Any]] = {"l2": 0.001}
+    parameters: ClassVar[Mapping[str, Any]] = {"l2": 0.001, "l2_of": {}}
 
     def __init__(self, model: bytes, threads: int = 1) -> None:  # noqa: ARG002 - one is enough
         self._model = decoder(Coefficients).decode(model)
@@ -72,14 +78,18 @@ class Logistic(OwnPredictor):
         seed: int,  # noqa: ARG003 - nothing is drawn
         threads: int,  # noqa: ARG003
     ) -> bytes:
-        """See `OwnPredictor.train`. Raises BadData where `l2` is not a positive number."""
-        l2 = parameters["l2"]
-        if not isinstance(l2, int | float) or isinstance(l2, bool) or not l2 > 0:
-            raise BadData(f"l2 is {l2!r}", "it must be a number above 0", "For example 0.001.")
+        """See `OwnPredictor.train`.
+
+        Raises:
+            BadData: a penalty is not a positive number, or a name in `l2_of` fits no input.
+        """
+        penalties = _penalties(signature.names, parameters["l2"], parameters["l2_of"])
         sizes = [len(member.categories or ()) for member in signature.inputs]
         blanks = [_blank(column, size) for column, size in zip(matrix.T, sizes, strict=True)]
-        design = np.hstack([_design(*pair) for pair in zip(matrix.T, blanks, strict=True)])
-        weights = _fit(np.hstack([np.ones((len(design), 1)), design]), labels, float(l2))
+        parts = [_design(*pair) for pair in zip(matrix.T, blanks, strict=True)]
+        design = np.hstack([np.ones((len(matrix), 1)), *parts])
+        penalty = np.repeat(penalties, [part.shape[1] for part in parts])
+        weights = _fit(design, labels, penalty)
         return msgspec.json.format(msgspec.json.encode(_model(weights, blanks)), indent=1) + b"\n"
 
     def predict(self, matrix: Matrix) -> Matrix:
@@ -113,10 +123,30 @@ def _design(column: Floats, blank: Term) -> Floats:
     return np.asarray(np.eye(width, dtype=np.float64)[codes])
 
 
-def _fit(design: Floats, labels: Floats, l2: float) -> Floats:
-    """The weights, the intercept first, which alone is not penalised."""
-    penalty = np.full(design.shape[1], l2 * len(design))
-    penalty[0] = 1e-9
+def _penalties(names: Sequence[str], l2: object, l2_of: Mapping[str, object]) -> list[float]:
+    """The penalty of each input: that of the last pattern that fits its name, or `l2`."""
+    unknown = [p for p in l2_of if not any(fnmatch.fnmatchcase(name, p) for name in names)]
+    if unknown:
+        raise BadData(
+            f"l2_of names {', '.join(unknown)}",
+            f"the inputs are {', '.join(names)}",
+            "Correct the name in the use case's settings.",
+        )
+    checked = {pattern: _positive(f"l2_of {pattern}", given) for pattern, given in l2_of.items()}
+    usual = _positive("l2", l2)
+    fitting = [[checked[p] for p in checked if fnmatch.fnmatchcase(name, p)] for name in names]
+    return [found[-1] if found else usual for found in fitting]
+
+
+def _positive(name: str, given: object) -> float:
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given > 0:
+        raise BadData(f"{name} is {given!r}", "it must be a number above 0", "For example 0.001.")
+    return float(given)
+
+
+def _fit(design: Floats, labels: Floats, l2: Floats) -> Floats:
+    """The weights, the intercept first, which alone is not penalised; `l2` of the others."""
+    penalty = np.concatenate([[1e-9], l2 * len(design)])
     weights = np.zeros(design.shape[1])
     for _ in range(_STEPS):
         expected = _sigmoid(design @ weights)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 BENCHMARKS = {
     "forest": "LightGBM models natively, beside LightGBM; some minutes",
-    "flights": "models of flights beside the base rate, over forty days; about ten minutes",
+    "flights": "models of flights beside the base rate, over 45 days held out; about a quarter of an hour",
     "nomad": "no-op jobs through a real Nomad agent, beside a bare loop; about five minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
 }

@@ -1,8 +1,10 @@
 """How good the models of flights are: each day of a backfill, beside the base rate of its window.
 
-`python -m tests.benchmarks.flights [PEERS] [--first 2013-05-01] [--days 40] [--step 1]`. Runs the
-jobs themselves, day by day, as a backfill would: features that see what was known, a model from the
-window before, and its evaluation on the day. Prints means over the days, with 95 % intervals.
+`python -m tests.benchmarks.flights [PEERS] [--first 2013-09-01] [--days 45] [--step 1]
+[--algorithms lightgbm,logistic]`. Runs the jobs themselves, day by day, as a backfill would:
+features that see what was known, a model from the window before, and its evaluation on the day.
+Prints means over the days with their standard errors, and the same over all rows at once. The days
+it takes unless told are *held out*: nothing was chosen on them (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs import evaluate, features, ingest, train
+from jobs.evaluate import compare
 from jobs.outcome import Inputs, Parameters
+from jobs.tables import read_table
 from registry.usecase import load_usecase
 
 USECASE = "flights"
 SETTINGS = load_usecase(USECASE)
 WORKERS = 2
 T = TypeVar("T")
+Floats = NDArray[np.float64]
+Scored = Floats
 
 
 @dataclass(frozen=True)
@@ -42,48 +49,60 @@ def main() -> int:
     """Measure and print; judges nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("peers", nargs="?", type=Path, help="not used: nobody else has this data")
-    parser.add_argument("--first", type=dt.date.fromisoformat, default=dt.date(2013, 5, 1))
-    parser.add_argument("--days", type=int, default=40)
+    parser.add_argument("--first", type=dt.date.fromisoformat, default=dt.date(2013, 9, 1))
+    parser.add_argument("--days", type=int, default=45)
     parser.add_argument("--step", type=int, default=1, help="days between two evaluations")
+    parser.add_argument("--algorithms", default="", help="only these, separated by commas")
     words = parser.parse_args()
     dates = [words.first + dt.timedelta(days=n * words.step) for n in range(words.days)]
     folder = Path(tempfile.mkdtemp(prefix="penstock-flights-"))
     try:
         print(f"  {len(dates)} days from {dates[0]} to {dates[-1]}")
-        for line in _lines(folder, dates):
+        only = [name for name in words.algorithms.split(",") if name]
+        for line in _lines(folder, dates, only):
             print(f"  {line}", flush=True)
     finally:
         shutil.rmtree(folder)
     return 0
 
 
-def _lines(folder: Path, dates: list[dt.date]) -> Iterator[str]:
+def _lines(folder: Path, dates: list[dt.date], only: list[str]) -> Iterator[str]:
     with ProcessPoolExecutor(WORKERS) as pool:
         list(pool.map(_ingested, *_with(folder, _sources(dates)), chunksize=4))
         for horizon in SETTINGS.horizon_names:
             days = sorted({day for date in dates for day in _window(date, horizon)} | set(dates))
             list(pool.map(_featured, *_with(folder, days), [horizon] * len(days), chunksize=4))
             for algorithm in SETTINGS.at(horizon).algorithms:
+                if only and algorithm not in only:
+                    continue
                 asked = [Asked(date, horizon, algorithm) for date in dates]
                 found = list(pool.map(_evaluated, *_with(folder, asked)))
-                yield _summary(SETTINGS.model(horizon), algorithm, found)
+                yield from _summary(SETTINGS.model(horizon), algorithm, found)
 
 
-def _summary(model: str, algorithm: str, found: list[dict[str, float]]) -> str:
-    auc, base_auc, loss, base_loss = (
-        np.array([metrics[name] for metrics in found])
-        for name in ("auc", "base_auc", "log_loss", "base_log_loss")
-    )
-    return (
-        f"{model}, {algorithm}: AUC {auc.mean():.4f} against {base_auc.mean():.4f} "
-        f"({_gain(auc - base_auc)}); log loss {loss.mean():.4f} against {base_loss.mean():.4f} "
-        f"({_gain(base_loss - loss)})"
-    )
+def _summary(model: str, algorithm: str, found: list[Scored]) -> Iterator[str]:
+    days = [compare(*scored) for scored in found]
+    yield f"{model}, {algorithm}"
+    yield f"  mean of the days  {_row(days)}"
+    yield f"  all rows at once  {_row([compare(*np.hstack(found))])}"
 
 
-def _gain(gains: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-    spread = 1.96 * gains.std(ddof=1) / len(gains) ** 0.5
-    return f"better by {gains.mean():+.4f} ± {spread:.4f}, on {(gains > 0).mean():.0%} of the days"
+def _row(measured: list[dict[str, float]]) -> str:
+    parts = []
+    for name, told in (("auc", "AUC"), ("log_loss", "log loss")):
+        ours, base = (np.mean([day[f"{who}{name}"] for day in measured]) for who in ("", "base_"))
+        gains = np.array([day[f"{name}_gain"] for day in measured])
+        parts.append(f"{told} {ours:.4f} against {base:.4f}: {_gain(gains)}")
+    return "; ".join(parts)
+
+
+def _gain(gains: Floats) -> str:
+    text = f"better by {gains.mean():+.4f}"
+    if len(gains) < 2:
+        return text
+    error = gains.std(ddof=1) / len(gains) ** 0.5
+    days = f"{(gains > 0).mean():.0%} of the days"
+    return f"{text} ± {error:.4f} (t = {gains.mean() / error:.1f}), on {days}"
 
 
 def _with(folder: Path, values: list[T]) -> tuple[list[Path], list[T]]:
@@ -100,8 +119,9 @@ def _before(date: dt.date, count: int) -> list[dt.date]:
 
 
 def _sources(dates: list[dt.date]) -> list[dt.date]:
-    longest = max(SETTINGS.at(name).window_days for name in SETTINGS.horizon_names)
-    first = max(SETTINGS.first_date, dates[0] - dt.timedelta(days=longest + SETTINGS.lookback_days))
+    every = [SETTINGS.at(name) for name in SETTINGS.horizon_names]
+    longest = max(settings.window_days + settings.lookback_days for settings in every)
+    first = max(SETTINGS.first_date, dates[0] - dt.timedelta(days=longest))
     return [first + dt.timedelta(days=n) for n in range((dates[-1] - first).days + 1)]
 
 
@@ -121,11 +141,14 @@ def _ingested(folder: Path, date: dt.date) -> None:
 
 
 def _featured(folder: Path, date: dt.date, horizon: str) -> None:
-    days = [folder / f"source/{day}" for day in [*_before(date, SETTINGS.lookback_days), date]]
+    earlier = _before(date, SETTINGS.at(horizon).lookback_days)
+    days = [folder / f"source/{day}" for day in [*earlier, date]]
     features.run({"days": days}, _about(date, horizon), _made(folder, f"{horizon}-/{date}"))
 
 
-def _evaluated(folder: Path, asked: Asked) -> dict[str, float]:
+def _evaluated(folder: Path, asked: Asked) -> Scored:
+    """Labels, and the probabilities of model and base rate: an array (3, flights of the day)."""
+
     def of(date: dt.date) -> Path:
         return folder / f"{asked.horizon}-/{date}"
 
@@ -136,9 +159,10 @@ def _evaluated(folder: Path, asked: Asked) -> dict[str, float]:
     about = {**_about(asked.date, asked.horizon), "algorithm": asked.algorithm}
     train.run({"features": window}, {**about, "model": hyperparameters}, model)
     inputs: Inputs = {"model": model, "features": [of(asked.date)], "window": window}
-    metrics = evaluate.run(inputs, about, report).metrics
+    evaluate.run(inputs, about, report)
+    scored = read_table(report / "scored.parquet", ["label", "model", "base"])
     shutil.rmtree(work)
-    return metrics
+    return np.array([scored[name].to_numpy() for name in ("label", "model", "base")])
 
 
 if __name__ == "__main__":

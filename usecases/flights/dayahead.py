@@ -4,11 +4,10 @@
 moment up to which labels count for a model of that day, so that a model evaluated on a day has
 learnt nothing that its predictions could not have known.
 
-What it may know and leaves out: the aircraft, since which one flies is settled on the day itself,
-and changed because something went wrong; the weekday, the evening's weather and how the last day
-went as a whole, since a window of weeks holds few of each, and a model that sees them learns its
-days by heart and does worse than a table of averages. So delays of the last days are told as
-differences from those of all flights, and the model is additive (docs/benchmarks.md has the numbers).
+Two kinds of features. What tells the flights of a day apart: how much later than others those of
+the same carrier, airport, route or number were in four weeks (`excess`). And what tells the day
+apart from others, the same for all its flights (`evening`). The aircraft is left out: which one
+flies is settled on the day itself, and changed because something went wrong.
 """
 
 from __future__ import annotations
@@ -17,21 +16,38 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from registry.features.view import AS_OF, Column, FeatureView
-from usecases.flights.facts import (
-    Columns,
-    Delays,
-    departures_around,
-    flights_of,
-    nullable,
-    schedule,
+from usecases.flights.evening import known_before, lateness, weather
+from usecases.flights.excess import (
+    drawn,
+    log_odds,
+    minutes_more,
+    more_than_hour,
+    share_of_carrier,
+    share_of_hour,
+    with_hour,
 )
+from usecases.flights.facts import DAY, Columns, Floats, flights_of, floats, nullable
 from usecases.flights.settings import SETTINGS
 
 EVENING = dt.time(20, tzinfo=ZoneInfo("America/New_York"))
+
+#: What flights are compared by, and as how many more flights of no difference a group counts.
+_GROUPS: Mapping[str, tuple[list[str], float]] = {
+    "carrier_more": (["carrier"], 50.0),
+    "origin_more": (["origin"], 50.0),
+    "dest_more": (["dest"], 50.0),
+    "carrier_origin_more": (["carrier", "origin"], 50.0),
+    "route_more": (["origin", "dest"], 30.0),
+    "carrier_route_more": (["carrier", "origin", "dest"], 20.0),
+    "origin_hour_more": (["origin", "hour"], 50.0),
+}
+_NUMBER, _NUMBER_PRIOR = ["carrier", "flight", "origin", "dest"], 8.0
+_YESTERDAY_PRIOR = 20.0
+_LAST = dt.timedelta(hours=3)
 
 VIEW = FeatureView(
     name="flights_dayahead",
@@ -40,17 +56,23 @@ VIEW = FeatureView(
     columns=(
         Column("carrier", "category"),
         Column("origin", "category"),
-        Column("dest", "category"),
-        Column("hour", "category"),
         Column("minute_of_day", "int64"),
-        Column("distance", "int64"),
-        Column("scheduled_minutes", "int64"),
-        Column("departures_around", "int64"),
-        Column("carrier_late_more"),
-        Column("carrier_origin_late_more"),
-        Column("route_late_more"),
-        Column("flight_late_more"),
-        Column("flight_arr_delay_more"),
+        Column("hour_log_odds"),
+        Column("carrier_hour_log_odds"),
+        *(Column(name) for name in _GROUPS),
+        Column("flight_more"),
+        Column("flight_minutes_more"),
+        Column("carrier_day_more"),
+        Column("origin_day_more"),
+        Column("day_departures", "int64"),
+        Column("day_late_before"),
+        Column("day_dewp"),
+        Column("day_dewp_change"),
+        Column("day_pressure"),
+        Column("day_pressure_change"),
+        Column("day_wind_east"),
+        Column("day_wind_north"),
+        Column("day_rain"),
     ),
 )
 
@@ -67,24 +89,46 @@ def features(days: Sequence[Mapping[str, pa.Table]], date: dt.date) -> pa.Table:
         BadData: there are no days, or a table lacks columns.
     """
     scheduled, history = flights_of(days, date)
-    evening = pa.array([evening_before(date)] * scheduled.num_rows, AS_OF)
-    rows = scheduled.set_column(scheduled.schema.get_field_index("as_of"), "as_of", evening)
-    columns: Columns = {name: rows[name] for name in ("id", "as_of")}
-    columns |= schedule(rows, date)
-    columns |= {"departures_around": pa.array(departures_around(scheduled, history))}
-    columns |= {"hour": pc.cast(pc.divide(rows["minute_of_day"], 60), pa.string())}
-    columns |= _delays(rows, history)
+    evening = evening_before(date)
+    as_of = pa.array([evening] * scheduled.num_rows, AS_OF)
+    rows = scheduled.set_column(scheduled.schema.get_field_index("as_of"), "as_of", as_of)
+    rows, known = with_hour(rows), with_hour(known_before(history, evening))
+    known = known.append_column("more", pa.array(more_than_hour(known)))
+    observed = pa.concat_tables([day["weather"] for day in days])
+    day = _day(known, evening) | weather(observed, evening)
+    numbers = _flights(rows, known) | _yesterday(rows, known, evening)
+    numbers |= {name: np.full(rows.num_rows, value) for name, value in day.items()}
+    names = ("id", "as_of", "carrier", "origin", "minute_of_day")
+    columns: Columns = {name: rows[name] for name in names}
+    columns |= {name: nullable(values) for name, values in numbers.items()}
+    departures = np.full(rows.num_rows, days[-1]["flights"].num_rows, dtype=np.int64)
+    columns |= {"day_departures": pa.array(departures)}
     return VIEW.conform(pa.table(columns))
 
 
-def _delays(rows: pa.Table, history: pa.Table) -> Columns:
-    delays = Delays(rows, history)
-    flight = ["carrier", "flight"]
-    columns = {
-        "carrier_late_more": delays.late_more(["carrier"]),
-        "carrier_origin_late_more": delays.late_more(["carrier", "origin"]),
-        "route_late_more": delays.late_more(["origin", "dest"]),
-        "flight_late_more": delays.late_more(flight),
-        "flight_arr_delay_more": delays.arrival(flight) - delays.arrival([]),
+def _flights(rows: pa.Table, known: pa.Table) -> dict[str, Floats]:
+    """What tells the flights of a day apart, by all that is known."""
+    more = floats(known["more"])
+    beyond = floats(known["late"]) - share_of_carrier(known, known)
+    return {
+        "hour_log_odds": log_odds(share_of_hour(known, rows)),
+        "carrier_hour_log_odds": log_odds(share_of_carrier(known, rows)),
+        **{name: drawn(rows, known, more, by, prior) for name, (by, prior) in _GROUPS.items()},
+        "flight_more": drawn(rows, known, beyond, _NUMBER, _NUMBER_PRIOR),
+        "flight_minutes_more": drawn(rows, known, minutes_more(known), _NUMBER, _NUMBER_PRIOR),
     }
-    return {name: nullable(values) for name, values in columns.items()}
+
+
+def _yesterday(rows: pa.Table, known: pa.Table, evening: dt.datetime) -> dict[str, Floats]:
+    """How the last day went by carrier and by origin, less how it went for all."""
+    last = known_before(known, evening, DAY)
+    more = floats(last["more"])
+    return {
+        f"{name}_day_more": drawn(rows, last, more, [name], _YESTERDAY_PRIOR) - lateness(more)
+        for name in ("carrier", "origin")
+    }
+
+
+def _day(known: pa.Table, evening: dt.datetime) -> dict[str, float]:
+    """How the hours before the evening went, for all flights."""
+    return {"day_late_before": lateness(floats(known_before(known, evening, _LAST)["more"]))}

@@ -96,18 +96,13 @@ class Delays:
     def arrival(self, by: list[str], within: dt.timedelta | None = None) -> Floats:
         """Mean arrival delay in minutes of the flights whose arrival was known.
 
-        Of all days in the history, unless `within` says how long ago at most; of all flights,
-        where `by` is empty.
+        Of all days in the history, unless `within` says how long ago at most.
         """
         return self._ended(by, within).mean(self._arrival)
 
     def late(self, by: list[str], within: dt.timedelta | None = None) -> Floats:
         """Share of late flights, as the label has it, among those whose outcome was known."""
         return self._ended(by, within).mean(self._late)
-
-    def late_more(self, by: list[str]) -> Floats:
-        """The share of late flights, less that of all flights known."""
-        return self.late(by) - self.late([])
 
     def cancelled(self, by: list[str], within: dt.timedelta) -> Floats:
         """Share of cancelled flights among those whose outcome was known."""

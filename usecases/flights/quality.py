@@ -93,9 +93,14 @@ _EVENING = Rows(
         "carrier": Values(categories=_CARRIERS),
         "origin": Values(categories=_AIRPORTS),
         "minute_of_day": Values(low=0, high=_DAY),
-        "distance": Values(low=10, high=6_000),
-        "carrier_late_more": Values(low=-1, high=1, nulls=_ANY),
-        "route_late_more": Values(low=-1, high=1, nulls=_ANY),
+        # Unknown on the first day, which has no history.
+        "carrier_hour_log_odds": Values(low=-6, high=6, nulls=_ANY),
+        "carrier_more": Values(low=-1, high=1),
+        "flight_more": Values(low=-1, high=1),
+        "day_departures": Values(low=400, high=1_500),
+        "day_late_before": Values(low=-1, high=1),
+        "day_pressure": Values(low=900, high=1_100, nulls=_ANY),
+        "day_rain": Values(low=0, high=100, nulls=_ANY),
     },
 )
 

@@ -101,6 +101,28 @@ def test_a_row_does_not_depend_on_those_beside_it(model, rows, seed):
     np.testing.assert_array_equal(together, alone)
 
 
+def test_an_input_may_have_a_penalty_of_its_own(model):
+    """As the definition has it, by the slope at the optimum; the last pattern that fits counts."""
+    names = SIGNATURE.names
+    matrix, labels = data()
+    predictor = Logistic(train(l2_of={"*": 0.1, names[0][:1] + "*": 0.2, names[1]: 0.3}))
+    rest = labels - predictor.predict(matrix)[:, 0]
+    for position, penalty in enumerate((0.2, 0.3)):
+        term = predictor._model.terms[position]
+        number = np.nan_to_num((matrix[:, position] - term.mean) / term.scale)
+        slope = number @ rest - penalty * len(labels) * term.weights[0]
+        assert slope == pytest.approx(0, abs=1e-4)
+    assert train(l2_of={"*": 0.001}) == model
+
+
+@pytest.mark.parametrize(
+    ("l2_of", "told"), [({"day_*": 0.1}, "l2_of names day_"), ({"*": 0}, "above 0")]
+)
+def test_a_penalty_of_no_input(l2_of, told):
+    with pytest.raises(BadData, match=told):
+        train(l2_of=l2_of)
+
+
 @pytest.mark.parametrize("l2", [0, -1, "much", True, float("nan")])
 def test_a_penalty_that_cannot_be(l2):
     with pytest.raises(BadData, match="l2"):

@@ -112,10 +112,6 @@ def _arrival(events):
     return _mean([event["arr_delay"] for event in events])
 
 
-def _less(one, other):
-    return None if one is None or other is None else one - other
-
-
 def _newest(events):
     return max(events, key=lambda event: event["known_at"]) if events else None
 
@@ -168,30 +164,6 @@ def test_features_are_what_a_loop_over_all_events_gives(days, table, index):
         "temp": sky["temp"] if sky else None,
         "departures_around": _around(history, flight),
     }
-    assert {name: row[name] for name in want} == pytest.approx(want)
-
-
-@pytest.mark.parametrize("index", [0, 50, 120, 200, 260, 320])
-def test_features_of_the_evening_are_what_a_loop_gives(days, tables, index):
-    history, _, row, flight = _rows(days, tables[dayahead], index)
-    origin, carrier = row["origin"], row["carrier"]
-    known = _seen(history, EVENING)
-    every = _late(known)
-
-    def events(**keys):
-        return [e for e in known if all(e[key] == value for key, value in keys.items())]
-
-    number = {"carrier": carrier, "flight": flight["flight"]}
-    want = {
-        "carrier_late_more": _less(_late(events(carrier=carrier)), every),
-        "carrier_origin_late_more": _less(_late(events(carrier=carrier, origin=origin)), every),
-        "route_late_more": _less(_late(events(origin=origin, dest=row["dest"])), every),
-        "flight_late_more": _less(_late(events(**number)), every),
-        "flight_arr_delay_more": _less(_arrival(events(**number)), _arrival(known)),
-        "departures_around": _around(history, flight),
-        "hour": str(row["minute_of_day"] // 60),
-    }
-    assert row["as_of"] == EVENING
     assert {name: row[name] for name in want} == pytest.approx(want)
 
 
