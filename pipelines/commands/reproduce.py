@@ -29,7 +29,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "reproduce",
         __doc__,
         example="penstock reproduce 0f3a9c5e71b2d864\n"
-        "penstock reproduce --all 20130210T061500-3f9a1c",
+        "penstock reproduce --all 20130210T061500-3f9a1c\n"
+        "penstock reproduce --all",
         about="Make an artifact again from its manifest's recipe and inputs, in a scratch store, "
         "and compare the files. Exit code 0 when they are equal, 65 when not: then the files that "
         "differ are named with the first field, row or byte, and what differs in code and "
@@ -37,7 +38,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("key", nargs="?", metavar="KEY", help="16 digits or more of a key")
-    which.add_argument("--all", metavar="RUN", help="everything that this run made")
+    which.add_argument(
+        "--all", nargs="?", const="", metavar="RUN",
+        help="everything that this run made; without RUN, everything there is",
+    )  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="leave the scratch store, and name it")
     return parser
 
@@ -48,7 +52,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
     settings = settings_of(args)
     store = open_environment(settings)
-    keys = [args.key] if args.key else _made_by(store, args.all)
+    if args.key:
+        keys = [args.key]
+    else:
+        keys = _made_by(store, args.all) if args.all else _made_here(store, console)
     folder = _scratch(settings)
     try:
         verdicts = _reproduced(settings, store, keys, folder, console)
@@ -71,6 +78,23 @@ def _made_by(store: Store, run: str) -> list[str]:
     if end is None or not end.made:
         raise NotFound(f"{run} made nothing that is known", "", f"`penstock status {run}`.")
     return end.made
+
+
+def _made_here(store: Store, console: Console) -> list[str]:
+    """The keys of all artifacts that a job made; imported ones are named and left out."""
+    from pipelines.reproduce import spec_of
+    from registry.artifacts.catalog import Catalog, title
+    from registry.errors import Refused
+
+    keys = []
+    for manifest in Catalog(store).everything().values():
+        try:
+            spec_of(store, manifest)
+        except Refused as error:
+            console.line(f"left out     {title(manifest):<38} {error.why}", "dim")
+        else:
+            keys.append(manifest.key)
+    return keys
 
 
 def _scratch(settings: Settings) -> Path:
@@ -129,7 +153,7 @@ def _tell(verdict: Verdict, console: Console) -> None:
 
 def _summary(verdicts: list[Verdict], console: Console) -> int:
     different = [verdict for verdict in verdicts if not verdict.equal]
-    if len(verdicts) > 1:
+    if len(verdicts) != 1:
         console.line(f"{len(verdicts) - len(different)} equal, {len(different)} different")
     if different:
         key = different[0].key[:16]

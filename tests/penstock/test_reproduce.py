@@ -28,6 +28,12 @@ def test_an_imported_model_cannot_be_made_again(imported: Imported) -> None:
     assert "imported from a file" in done.err
 
 
+def test_what_was_imported_is_left_out_of_everything(imported: Imported) -> None:
+    text = imported.ok("reproduce", "--all").out
+    assert text.count("this model was imported from a file") == 2
+    assert "0 equal, 0 different" in text
+
+
 def test_everything_of_a_run_is_equal(place: Place, jobs: Jobs, monkeypatch) -> None:
     made = place.ok("run", *WORDS, "--json").document
     open_runner = "pipelines.commands.reproduce.open_runner"
@@ -35,6 +41,8 @@ def test_everything_of_a_run_is_equal(place: Place, jobs: Jobs, monkeypatch) -> 
     text = place.ok("reproduce", "--all", made["run"]).out
     assert f"{len(made['made'])} equal, 0 different" in text
     assert not list((place.folder / "var/scratch").iterdir())
+    text = place.ok("reproduce", "--all").out
+    assert f"{len(made['made'])} equal, 0 different" in text
     monkeypatch.setattr(open_runner, lambda _: StubRunner(commit_files({"data": b"other"})))
     key = made["made"][0]
     done = place.call("reproduce", key, "--keep")
