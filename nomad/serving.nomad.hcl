@@ -259,13 +259,13 @@ job "penstock-serving" {
         type     = "http"
         path     = "/v2/health/live"
         interval = "5s"
-        timeout  = "2s"
+        timeout  = "5s"
 
         # Only a process that does not answer is started again. One that is not ready may wait for
         # a model to be published, which no restart brings about.
         check_restart {
           limit = 3
-          grace = "60s"
+          grace = var.healthy_deadline
         }
       }
 
@@ -274,7 +274,7 @@ job "penstock-serving" {
         type     = "http"
         path     = "/v2/health/ready"
         interval = "2s"
-        timeout  = "2s"
+        timeout  = "5s"
       }
     }
 

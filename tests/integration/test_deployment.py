@@ -90,7 +90,7 @@ class Client:
             self.answers[address] = self.answers.get(address, 0) + 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_broken_version_is_reverted_and_no_request_fails(
     cluster: Cluster, tmp_path: Path, model_files: Path
 ):

@@ -53,7 +53,7 @@ def test_a_canary_that_finds_no_room_is_told(place: Place, nomad_env: NomadServe
     assert "group serving is not placed: cpu" in done.err
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(800)
 def test_a_version_that_works_is_promoted_and_one_that_does_not_reverted(
     place: Place, nomad_env: NomadServer, model_files: Path
 ):
