@@ -70,11 +70,13 @@ def _lines(folder: Path, dates: list[dt.date], only: list[str]) -> Iterator[str]
     with ProcessPoolExecutor(WORKERS) as pool:
         list(pool.map(_ingested, *_with(folder, _sources(dates)), chunksize=4))
         for horizon in SETTINGS.horizon_names:
+            algorithms = [
+                name for name in SETTINGS.at(horizon).algorithms if name in only or not only
+            ]
             days = sorted({day for date in dates for day in _window(date, horizon)} | set(dates))
-            list(pool.map(_featured, *_with(folder, days), [horizon] * len(days), chunksize=4))
-            for algorithm in SETTINGS.at(horizon).algorithms:
-                if only and algorithm not in only:
-                    continue
+            if algorithms:
+                list(pool.map(_featured, *_with(folder, days), [horizon] * len(days), chunksize=4))
+            for algorithm in algorithms:
                 asked = [Asked(date, horizon, algorithm) for date in dates]
                 found = list(pool.map(_evaluated, *_with(folder, asked)))
                 yield from _summary(SETTINGS.model(horizon), algorithm, found)
