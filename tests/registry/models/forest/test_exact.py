@@ -24,7 +24,7 @@ def play(plan: Plan, seed: int) -> None:
     assert_exact(forest(model.text), booster(model.text), rows)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("half", [0, 1])
 def test_drawn_models_give_the_librarys_bits(half):
     @settings(max_examples=MODELS)

@@ -12,7 +12,8 @@ from tests.registry.models.forest import native
 from tests.registry.models.forest.drawn import draw_model, draw_plan
 from tests.registry.models.forest.oracle import bits, booster, scores
 
-pytestmark = pytest.mark.timeout(0)
+# One worker of xdist, so that what is compiled is compiled once.
+pytestmark = [pytest.mark.timeout(0), pytest.mark.xdist_group("native")]
 
 
 @pytest.fixture(scope="module")
