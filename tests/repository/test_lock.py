@@ -87,12 +87,13 @@ def test_the_wheel_has_the_packages_and_nothing_else():
 
 
 def test_the_wheel_has_every_file_of_the_packages():
+    """But the sources of its native library, which is there compiled."""
     patterns = tree.pyproject()["tool"]["setuptools"]["package-data"]["*"]
     left_out = [
         tree.name_of(path)
         for path in tree.files()
         if path.relative_to(tree.ROOT).parts[0] in tree.PACKAGES
-        and path.suffix != ".py"
+        and path.suffix not in (".py", ".c", ".h")
         and not any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
     ]
     assert not left_out
