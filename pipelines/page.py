@@ -22,8 +22,8 @@ from registry.errors import StoreUnwritable
 
 #: Lines of a failed attempt's log to show.
 LOG_LINES = 25
-#: Files to link to, by their ending, and what they are called.
-_RESULTS = {".html": "report", ".parquet": "table"}
+#: Files to link to, by their ending: reports and tables.
+_RESULTS = frozenset({".html", ".parquet"})
 _RESULT_FAMILIES = frozenset({"evaluation", "predictions", "search"})
 
 
@@ -156,23 +156,25 @@ class RunPage:
 
     def _results(self) -> Iterator[str]:
         rows = [
-            [_plain(step.label), self._link(manifest, file.path), _number(bytes_words(file.size))]
+            [_plain(step.label), f"<td>{' &nbsp; '.join(self._links(manifest))}</td>"]
             for step in self._history.steps
             if (manifest := self._historian.manifest(step)) is not None
             and manifest.family in _RESULT_FAMILIES
-            for file in manifest.files
-            if Path(file.path).suffix in _RESULTS
         ]
         if rows:
-            yield _table("Reports and predictions", ["step", "file", "#size"], rows)
+            yield _table("Reports and predictions", ["step", "files"], rows)
 
-    def _link(self, manifest: Manifest, name: str) -> str:
-        """A cell with a link to a file of an artifact, or its address where it is no file here."""
-        path = self._store.local_path(manifest.data + name)
-        if path is None:
-            return _plain(f"{self._store.url}/{manifest.data}{name}")
-        where = quote(os.path.relpath(path, self._folder))
-        return f'<td><a href="{escape(where)}">{escape(name)}</a></td>'
+    def _links(self, manifest: Manifest) -> Iterator[str]:
+        """A link to each file for people, or its address where it is no file here; reports first."""
+        files = [file for file in manifest.files if Path(file.path).suffix in _RESULTS]
+        for file in sorted(files, key=lambda file: (Path(file.path).suffix, file.path)):
+            path = self._store.local_path(manifest.data + file.path)
+            size = f'<span class="soft">{bytes_words(file.size)}</span>'
+            if path is None:
+                yield f"{escape(f'{self._store.url}/{manifest.data}{file.path}')} {size}"
+            else:
+                where = quote(os.path.relpath(path, self._folder))
+                yield f'<a href="{escape(where)}">{escape(file.path)}</a> {size}'
 
     def _decisions(self) -> str:
         rows = [
@@ -194,13 +196,23 @@ class RunPage:
             [_plain(name), *(_metric(manifest.metrics.get(name)) for _, manifest in found)]
             for name in names
         ]
-        header = ["metric", *(f"#{step.label.removeprefix('evaluate ')}" for step, _ in found)]
+        prefix = f"evaluate {self._history.run.asked.get('usecase', '')} "
+        header = ["metric", *(f"#{step.label.removeprefix(prefix)}" for step, _ in found)]
         return _table("Metrics of the evaluations", header, rows) if rows else ""
 
     def _steps(self) -> str:
+        """What the run did, and below, folded, what it found there."""
         header = ["state", "step", "why", "key", "#tries", "size", "#s", "#CPU s", "#peak MiB"]
-        rows = [self._step(step) for step in self._history.steps]
-        return _table("Steps, and why they ran", [*header, "#rows", "#made"], rows)
+        header += ["#rows", "#made"]
+        there = [self._step(step) for step in self._history.of("there")]
+        rows = [self._step(step) for step in self._history.steps if step.state != "there"]
+        text = _table("Steps, and why they ran", header, rows) if rows else ""
+        if there:
+            folded = _table("", header, there)
+            text += (
+                f"<details><summary>{len(there)} that were there before</summary>{folded}</details>"
+            )
+        return text
 
     def _step(self, step: Step) -> list[str]:
         last = step.tries[-1] if step.tries else None
@@ -247,8 +259,9 @@ def _table(title: str, header: Sequence[str], rows: Iterable[list[str]]) -> str:
         for name in header
     )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    heading = f"<h2>{escape(title)}</h2>" if title else ""
     return (
-        f'<h2>{escape(title)}</h2><section class="card scroll"><table><thead><tr>{"".join(names)}'
+        f'{heading}<section class="card scroll"><table><thead><tr>{"".join(names)}'
         f"</tr></thead><tbody>{body}</tbody></table></section>"
     )
 

@@ -40,7 +40,10 @@ def timeline(history: History) -> str:
     end = max(each.ended or history.at for each in tries)
     scale = _Scale(start, max(end - start, 1.0))
     height = AXIS + ROW * len(steps) + 4
-    rows = [row for n, step in enumerate(steps) for row in _row(step, n, scale, history.at)]
+    usecase = str(history.run.asked.get("usecase", ""))
+    rows = [
+        row for n, step in enumerate(steps) for row in _row(step, n, usecase, scale, history.at)
+    ]
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="When each step ran">'
         f"{''.join(_axis(scale, height))}{''.join(rows)}</svg>"
@@ -75,14 +78,16 @@ def _clock(seconds: int) -> str:
     return f"{hours} h {minutes:02}" if hours else f"{minutes}{rest} min"
 
 
-def _row(step: Step, number: int, scale: _Scale, now: float) -> Iterable[str]:
+def _row(step: Step, number: int, usecase: str, scale: _Scale, now: float) -> Iterable[str]:
     y = AXIS + number * ROW
-    yield f'<text x="0" y="{y + 15}">{escape(_short(step.label))}</text>'
+    yield f'<text x="0" y="{y + 15}">{escape(_short(step.label, usecase))}</text>'
     for each in step.tries:
         yield from _bars(step, each, y, scale, now)
 
 
-def _short(label: str) -> str:
+def _short(label: str, usecase: str) -> str:
+    """The label without the use case, which is that of all steps, as far as there is room."""
+    label = label.replace(f" {usecase} ", " ", 1)
     return label if len(label) <= 40 else f"{label[:39]}…"
 
 

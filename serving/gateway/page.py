@@ -18,7 +18,10 @@ _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
-pre { background: #8882; padding: .8rem; overflow-x: auto; }
+pre { background: #8882; padding: .8rem; border-radius: .4rem; font-size: .85rem; overflow-x: auto; }
+.scroll { overflow-x: auto; }
+.state { padding: .1rem .7rem; border-radius: 1rem; color: #fff; background: #a60; font-size: 1rem; }
+.ready { background: #187a4b; }
 .no { color: #c33; }
 """
 _EXAMPLES: dict[str, Any] = {"float64": 0.5, "int64": 1, "bool": True}
@@ -28,7 +31,8 @@ def render(catalog: Catalog, about: State) -> bytes:
     """The page as UTF-8."""
     rows = "".join(_row(dispatcher, catalog) for dispatcher in catalog)
     examples = "".join(
-        f"<h2>{escape(d.model)}</h2><pre>{escape(curl(d, about))}</pre>"
+        f"<h2>Ask {escape(d.model)}</h2><p>One row with made-up values; a null is a missing one."
+        f"<pre>{escape(curl(d, about))}</pre>"
         for d in catalog
         if d.active
     )
@@ -36,21 +40,22 @@ def render(catalog: Catalog, about: State) -> bytes:
     head = "<th>model<th>alias<th>revision<th>version<th>live since<th>last reload"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>penstock</title>"
-        f"<style>{_STYLE}</style><h1>penstock serves</h1><p>State: <b>{state}</b>."
-        f"<table><tr>{head}{rows}</table>{examples}"
-        f"<p><a href=/v2>/v2</a> · <a href=/v2/health/ready>ready</a> · "
+        f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
+        f"<h1>penstock serves <span class='state {state}'>{state}</span></h1>"
+        f"<div class=scroll><table><tr>{head}{rows}</table></div>{examples}"
+        f"<p>More: <a href=/v2>the server</a> · <a href=/v2/health/ready>ready?</a> · "
         f"<a href=/metrics>metrics</a>"
     ).encode()
 
 
 def _row(dispatcher: Dispatcher, catalog: Catalog) -> str:
     notice = catalog.notices.get(dispatcher.model)
-    reload = f"{notice.revision}: {notice.result} {notice.reason}" if notice else ""
+    reload = f"revision {notice.revision}: {notice.result} {notice.reason}" if notice else ""
     served = dispatcher.active
     if served is None:
         return f"<tr><td>{escape(dispatcher.model)}<td colspan=4 class=no>none<td>{escape(reload)}"
     about = served.announced
-    since = datetime.fromtimestamp(about.since, UTC).isoformat(" ", "seconds")
+    since = f"{datetime.fromtimestamp(about.since, UTC):%Y-%m-%d %H:%M:%S} UTC"
     who = f" by {about.who}" if about.who else ""
     cells = (
         f'<a href="/v2/models/{escape(about.model)}">{escape(about.model)}</a>',
@@ -64,10 +69,10 @@ def _row(dispatcher: Dispatcher, catalog: Catalog) -> str:
 
 
 def curl(dispatcher: Dispatcher, about: State) -> str:
-    """A command that asks the model for one row."""
+    """A command that asks the model for one row, an input on each line."""
     assert dispatcher.active is not None
-    body = json.dumps({"inputs": example(dispatcher.active.signature)})
-    quoted = body.replace("'", "'\\''")
+    tensors = ",\n".join(f"  {json.dumps(each)}" for each in example(dispatcher.active.signature))
+    quoted = f'{{"inputs": [\n{tensors}\n]}}'.replace("'", "'\\''")
     token = ' -H "Authorization: Bearer $TOKEN"' if about.tokens else ""
     return f"curl -s{token} http://{about.address}/v2/models/{dispatcher.model}/infer -d '{quoted}'"
 

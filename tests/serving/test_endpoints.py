@@ -205,7 +205,7 @@ def test_the_line_on_the_page_can_be_pasted(shared: Service) -> None:
     page = shared.get("/").text
     assert "revision" in page
     assert "by tester" in page
-    found = re.search(r"<pre>(curl .*?)</pre>", page)
+    found = re.search(r"<pre>(curl .*?)</pre>", page, re.DOTALL)
     assert found is not None
     from html import unescape
 
