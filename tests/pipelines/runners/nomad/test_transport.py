@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.runners.nomad.client import NomadClient
 from pipelines.runners.nomad.errors import NomadAway
 from pipelines.runners.nomad.transport import Access
 from registry.errors import ConfigError
+from registry.logs import configure
 from tests.contracts.rigs import PATIENCE, eventually
 
 HTTPS = {"NOMAD_ADDR": "https://127.0.0.1:1"}
@@ -59,12 +61,13 @@ def test_a_certificate_needs_its_key(tmp_path):
 @pytest.mark.parametrize(
     ("text", "verify"), [("", True), ("0", True), ("1", False), ("true", False)]
 )
-def test_certificates_are_verified_unless_told_otherwise(text, verify, capsys):
+def test_certificates_are_verified_unless_told_otherwise(text, verify):
+    said = io.StringIO()
+    configure("warning", said)
     access = Access.of({**HTTPS, "NOMAD_SKIP_VERIFY": text})
     assert access.verify is verify
     client = NomadClient(access)
-    said = capsys.readouterr()
-    assert ("NOMAD_SKIP_VERIFY" in said.out + said.err) is not verify
+    assert ("NOMAD_SKIP_VERIFY" in said.getvalue()) is not verify
     client.close()
 
 
