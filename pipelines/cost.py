@@ -19,6 +19,8 @@ from registry.artifacts.journal import Tried
 
 Grouping = Literal["run", "family", "day"]
 
+#: What a runner measures of a job.
+_MEASURED = frozenset({"peak_mb", "cpu_s", "wall_s"})
 _HOUR = 3600.0
 _GIB = 1024.0
 _GROUPS: dict[Grouping, Callable[[Tried], str]] = {
@@ -93,6 +95,8 @@ def bills(
     catalog: Catalog, tries: Iterable[Tried], by: Grouping, prices: Prices
 ) -> tuple[list[Bill], Bill]:
     """A bill for each group, the newest run or day first, families by price; and their sum."""
+    tries = list(tries)
+    catalog.prefetch(_path(tried) for tried in tries if _is_told_by_manifest(tried))
     groups: dict[str, Bill] = {}
     total = Bill("all")
     for tried in tries:
@@ -107,14 +111,22 @@ def bills(
 
 def usage_of(catalog: Catalog, tried: Tried) -> dict[str, float] | None:
     """peak_mb, cpu_s and wall_s of an attempt: as the runner measured it, else as the job did."""
-    if tried.end is None:
-        return None
-    if {"peak_mb", "cpu_s", "wall_s"} <= tried.end.usage.keys():
+    if tried.end is not None and tried.end.usage.keys() >= _MEASURED:
         return tried.end.usage
-    if tried.failed:
+    if not _is_told_by_manifest(tried):
         return None
-    manifest = catalog.at(layout.manifest_path(tried.attempt.spec.recipe.recipe()))
+    manifest = catalog.at(_path(tried))
     used = manifest.resources if manifest else {}
     if not {"peak_rss_mb", "cpu_s", "wall_s"} <= used.keys():
         return None
     return {"peak_mb": used["peak_rss_mb"], "cpu_s": used["cpu_s"], "wall_s": used["wall_s"]}
+
+
+def _is_told_by_manifest(tried: Tried) -> bool:
+    """Whether the job alone can say what it used: it committed, and no runner measured it."""
+    end = tried.end
+    return end is not None and not tried.failed and not end.usage.keys() >= _MEASURED
+
+
+def _path(tried: Tried) -> str:
+    return layout.manifest_path(tried.attempt.spec.recipe.recipe())

@@ -20,10 +20,15 @@ def reason(index: Index, recipe: Recipe) -> str:
 
 
 def _siblings(index: Index, recipe: Recipe) -> list[Recipe]:
-    """The recipes of existing artifacts of the same family, name and date."""
+    """The recipes of existing artifacts of the same family, name, date and horizon.
+
+    What another horizon has is no earlier form of this.
+    """
     folder = f"/date={recipe.date}/" if recipe.date else "/"
     paths = [path for path in index.paths(recipe.family, recipe.name) if folder in path]
-    return [manifest.recipe() for manifest in index.readable(paths)]
+    found = [manifest.recipe() for manifest in index.readable(paths)]
+    horizon = recipe.parameters.get("horizon")
+    return [other for other in found if other.parameters.get("horizon") == horizon]
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

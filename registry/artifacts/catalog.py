@@ -83,8 +83,12 @@ class Catalog:
 
     def everything(self) -> dict[str, Manifest]:
         """Every artifact that can be read, by the path of its manifest."""
-        self._read(path for path in self.paths if path not in self._known)
+        self.prefetch(self.paths)
         return {path: known for path in self.paths if (known := self._known[path]) is not None}
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Read the manifests at `paths` that are not known yet, many at once where that helps."""
+        self._read(dict.fromkeys(path for path in paths if path not in self._known))
 
     @property
     def damaged(self) -> list[str]:

@@ -49,6 +49,16 @@ def test_a_further_horizon_keeps_what_is_there(both):
     assert f"train {NAME} {DAY} evening lightgbm" in committed
 
 
+def test_what_another_horizon_has_is_no_reason(usecase, tmp_path):
+    """The first of a new horizon is missing; it is no change of the other's."""
+    world = World(tmp_path)
+    world.run()
+    usecase(horizons=(EVENING,))
+    new = [step for step in world.plan() if "evening" in step.step and step.action == "run"]
+    assert new
+    assert {step.why for step in new} == {"missing"}
+
+
 def test_each_horizon_has_a_model_of_its_own(both):
     both.run()
     first = both.aliases.live(NAME, "champion")
