@@ -31,8 +31,6 @@ class Program:
     name: str
     package: str
     tags: str = ""
-    #: With C, where there is a compiler; the others need none.
-    cgo: bool = False
 
     @property
     def module(self) -> Path:
@@ -51,7 +49,7 @@ class Program:
     @property
     def cached(self) -> Path:
         """Where a build of exactly these sources lies, or would lie."""
-        digest = hashlib.sha256(f"{self.tags}{' cgo' * self.cgo}".encode())
+        digest = hashlib.sha256(self.tags.encode())
         for file in ("go.mod", "go.sum"):
             digest.update((self.module / file).read_bytes())
         return cache_folder() / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}" / self.name
@@ -115,7 +113,7 @@ def _build(program: Program) -> None:
         done = subprocess.run(
             ["go", "build", *flags, "-o", str(output), program.package],
             cwd=program.module,
-            env=os.environ | ({} if program.cgo else {"CGO_ENABLED": "0"}),
+            env=os.environ | {"CGO_ENABLED": "0"},
             capture_output=True,
             text=True,
             check=False,

@@ -19,11 +19,16 @@ READ_BOTH = """{{ with secret "secret/data/penstock/store" }}{{ .Data.data.acces
 """
 
 
+#: In one worker, so that there is one cluster for them.
+together = pytest.mark.xdist_group("cluster")
+
+
 def workload(name: str, script: str, **task: object) -> dict[str, object]:
     """A job that logs in to Vault as the work of penstock does, and prints what it got."""
     return shell_job(name, script, Vault={"Role": "penstock-job"}, **task)
 
 
+@together
 def test_a_workload_reads_vault_and_consul_and_registers(cluster_env):
     consul, nomad = cluster_env.consul, cluster_env.nomad
     consul.api.put("/v1/kv/word", "hello")
@@ -45,6 +50,7 @@ def test_a_workload_reads_vault_and_consul_and_registers(cluster_env):
     process.until(lambda: consul.api.get("/v1/health/service/reader?passing"), "registered")
 
 
+@together
 def test_a_workload_may_not_do_more_in_vault_than_its_policy_says(cluster_env):
     nomad, vault = cluster_env.nomad, cluster_env.vault
     nomad.register(workload("penstock-token", "cat $NOMAD_SECRETS_DIR/vault_token; exec sleep 60"))
@@ -58,6 +64,7 @@ def test_a_workload_may_not_do_more_in_vault_than_its_policy_says(cluster_env):
         task.put("/v1/secret/data/penstock/store", {"data": {}})
 
 
+@together
 def test_the_environment_reaches_the_store(cluster_env):
     assert "AWS_SECRET_ACCESS_KEY" not in cluster_env.environment
     found = cluster_env.vault.read("penstock/store")
