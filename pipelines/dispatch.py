@@ -124,7 +124,7 @@ class Dispatcher:
 
     def _attempt(self, recipe: Recipe, spec: JobSpec, tries: Tries, step: str) -> Attempt:
         """The attempt to follow: a live one that somebody opened, or the next number."""
-        if self._sign.is_up():
+        if self._sign.is_up(now=True):
             raise stopped(step)
         past = attempts_of(self._store, recipe.key)
         number = past[-1].number + 1 if past else 1
