@@ -186,6 +186,7 @@ TABLE: tuple[Setting, ...] = (
         "allow an address that other machines can reach; needs PENSTOCK_SERVING_TOKENS",
     ),
     _row("serving_open_metrics", _flag, False, "answer GET /metrics without a token"),
+    _row("serving_gateways", _positive_int, 1, "processes that speak HTTP with clients"),
     _row("serving_workers", _positive_int, 2, "worker processes for each model"),
     _row("serving_threads", _positive_int, 1, "threads of one worker"),
     _row("serving_max_batch_size", _positive_int, 64, "rows that a worker predicts at once"),

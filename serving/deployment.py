@@ -18,7 +18,7 @@ from registry.errors import BadData, Corrupt, NotFound, PenstockError
 from registry.logs import get_logger
 from serving.backoff import Backoff
 from serving.errors import ChildDied, Rejected, ServingError
-from serving.front import Front
+from serving.fronts import Fronts
 from serving.generation import Generation, State
 from serving.messages import Notice
 from serving.options import Options
@@ -43,7 +43,7 @@ class Deployment:
         alias: str,
         fetch: Fetch,
         make_pool: MakePool,
-        front: Front,
+        front: Fronts,
         pointers: Pointers,
         options: Options,
         numbers: Iterator[int],

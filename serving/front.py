@@ -1,4 +1,4 @@
-"""The front: the supervisor's side of the gateway process.
+"""The front: the supervisor's side of one gateway process.
 
 It remembers what the gateway was told, so that a new gateway can be told the same: the generations
 in use, a link to each of their workers, and which of them is active.
@@ -20,6 +20,7 @@ from serving.link import create_link
 from serving.messages import (
     Activate,
     Activated,
+    Announced,
     Attach,
     Close,
     Connect,
@@ -46,12 +47,24 @@ PATIENCE = 30.0
 
 
 class Front:
-    """Starts the gateway, starts it again when it dies, and passes it links and flips."""
+    """Starts the gateway, starts it again when it dies, and passes it links and flips.
+
+    `role` is the kind of gateway, `number` tells it from others of its kind.
+    """
 
     def __init__(
-        self, children: Children, listener: socket.socket, options: Options, models: list[str]
+        self,
+        children: Children,
+        listener: socket.socket,
+        options: Options,
+        models: list[str],
+        *,
+        role: str = "gateway",
+        number: int = 0,
     ) -> None:
         self._children = children
+        self._role = role
+        self._number = number
         self._listener = listener
         self._options = options
         self._models = models
@@ -70,10 +83,11 @@ class Front:
 
     async def start(self) -> None:
         """Start a gateway and tell it everything. Raises ChildDied."""
-        child = await self._children.start("gateway", "pen:gateway")
+        child = await self._children.start(self._role, f"pen:{self._role}")
         self._child, self._since = child, asyncio.get_running_loop().time()
         child.listen(_decoder, self._receive, lambda: self._lost(child))
-        self._send(Start(self._options, self._models), [self._listener.fileno()])
+        start = Start(self._options, self._models, self._number)
+        self._send(start, [self._listener.fileno()])
         self.authorize(self._digests)
         for pool in self._pools.values():
             self._announce(pool)
@@ -92,7 +106,7 @@ class Front:
         self._settle_retired()
         if self._closing:
             return
-        log.error("gateway died", pid=child.pid)
+        log.error("gateway died", role=self._role, number=self._number, pid=child.pid)
         self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     async def _start_again(self) -> None:
@@ -120,9 +134,10 @@ class Front:
                 self._child.send(message, descriptors or ())
 
     def _receive(self, message: Any) -> None:
-        future = self._acknowledged.get((type(message).__name__, message.generation))
+        kind = Announced if isinstance(message, Failed) else type(message)
+        future = self._acknowledged.get((kind.__name__, message.generation))
         if isinstance(message, Failed):
-            future = self._acknowledged.get((Activated.__name__, message.generation))
+            log.error("generation not taken", number=self._number, reason=message.reason)
         if future is None or future.done():
             return
         if isinstance(message, Failed):
@@ -138,27 +153,36 @@ class Front:
 
     # generations ------------------------------------------------------------------------------
 
-    async def activate(self, pool: Pool) -> None:
-        """Give the gateway links to the workers of `pool` and flip to it; returns once it did.
+    async def offer(self, pool: Pool) -> None:
+        """Tell the gateway of `pool` and give it links to its workers; returns once it has read it.
 
         Raises:
             Rejected: the gateway cannot take this generation.
         """
-        generation = pool.generation
-        before = self._active.get(generation.model)
-        self._pools[generation.number] = pool
-        pool.on_replaced = lambda worker: self._connect(pool, worker)
-        acknowledged = self._expect(Activated, generation.number)
+        number = pool.generation.number
+        self._pools[number] = pool
+        announced = self._expect(Announced, number)
+        self._announce(pool)
+        await self._patiently(announced)
+
+    async def flip(self, pool: Pool) -> None:
+        """Send every batch from now on to `pool`, which was offered; returns once it is so."""
+        model, number = pool.generation.model, pool.generation.number
+        before = self._active.get(model)
+        activated = self._expect(Activated, number)
+        self._active[model] = number
         try:
-            self._announce(pool)
-            self._active[generation.model] = generation.number
-            self._send(Activate(generation.model, generation.number))
-            await self._patiently(acknowledged)
+            self._send(Activate(model, number))
+            await self._patiently(activated)
         except BaseException:
-            self._forget(pool)
             if before is not None:
-                self._active[generation.model] = before
+                self._active[model] = before
             raise
+
+    def withdraw(self, pool: Pool) -> None:
+        """Forget `pool`, and let the gateway forget it; does not wait."""
+        self._forget(pool)
+        self._send(Retire(pool.generation.model, pool.generation.number))
 
     async def _patiently(self, acknowledged: asyncio.Future[None]) -> None:
         """Wait for the gateway. One that does not answer is ended; the next is told again."""
@@ -182,16 +206,15 @@ class Front:
     def _forget(self, pool: Pool) -> None:
         number = pool.generation.number
         self._pools.pop(number, None)
-        pool.on_replaced = None
         if self._active.get(pool.generation.model) == number:
             del self._active[pool.generation.model]
 
     def _announce(self, pool: Pool) -> None:
         self._send(pool.generation.announce())
         for worker in list(pool.workers.values()):
-            self._connect(pool, worker)
+            self.connect(pool, worker)
 
-    def _connect(self, pool: Pool, worker: Worker) -> None:
+    def connect(self, pool: Pool, worker: Worker) -> None:
         """Make a link and give each side its end. If one is dead the other reads end of file."""
         link = create_link(worker.layout)
         generation = pool.generation

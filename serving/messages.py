@@ -80,10 +80,14 @@ class Unfit(Message, frozen=True, tag=True):
 
 
 class Start(Message, frozen=True, tag=True):
-    """The gateway's first message. Descriptor: the listening socket."""
+    """The gateway's first message. `number` tells it from the others of its kind.
+
+    Descriptor: the listening socket, or for gRPC one that keeps the port.
+    """
 
     options: Options
     models: list[str]
+    number: int = 0
 
 
 class Tokens(Message, frozen=True, tag=True):
@@ -100,7 +104,7 @@ class Open(Message, frozen=True, tag=True):
 
 
 class Announce(Message, frozen=True, tag=True):
-    """A generation that will get links and then be made active."""
+    """A generation that will get links and then be made active. Answered by Announced or Failed."""
 
     model: str
     generation: int
@@ -159,6 +163,13 @@ class Close(Message, frozen=True, tag=True):
 # gateway -> supervisor --------------------------------------------------------------------
 
 
+class Announced(Message, frozen=True, tag=True):
+    """The generation is known, and can be made active."""
+
+    model: str
+    generation: int
+
+
 class Activated(Message, frozen=True, tag=True):
     """The flip is done: no batch will start on another generation of this model."""
 
@@ -188,7 +199,7 @@ FromWorker = Loading | Warming | Validated | Unfit
 ToGateway = (
     Start | Tokens | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
 )
-FromGateway = Activated | Retired | Failed
+FromGateway = Announced | Activated | Retired | Failed
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:

@@ -19,6 +19,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     open_metrics: bool = False
     #: Whether clients must show a token; which ones are known goes its own way.
     tokens: bool = False
+    gateways: int = 1
     workers: int = 2
     threads: int = 1
     max_batch_size: int = 64

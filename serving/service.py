@@ -16,11 +16,12 @@ from registry.aliases.decision import parse_alias
 from registry.errors import UsageError
 from registry.settings import Settings
 from serving.deployment import Deployment
+from serving.listeners import listen
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.presence import open_presence
 from serving.source import Source
-from serving.supervisor import Supervisor, listen
+from serving.supervisor import Supervisor
 from serving.tokens import open_tokens
 
 
@@ -52,8 +53,9 @@ def serve(
     source.open()
     options.check_bind()
     tokens = open_tokens(settings)
-    listener = listen(options)
-    url = _url(listener.getsockname())
+    listeners = listen(options.host, options.port, options.gateways)
+    bound = listeners[0].getsockname()[:2]
+    url = _url(bound)
     if address_file is not None:
         _write_address(address_file, url)
     say = partial(print, file=out or sys.stdout, flush=True)
@@ -69,9 +71,9 @@ def serve(
         heads,
         source.fetch,
         Pointers(var / "pointers"),
-        listener,
+        listeners,
         on_ready,
-        open_presence(settings, wanted, listener.getsockname()[:2]),
+        open_presence(settings, wanted, bound),
         tokens,
     )
     asyncio.run(supervisor.run())

@@ -6,15 +6,16 @@ import asyncio
 import itertools
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from registry.aliases import Head, Heads
-from registry.errors import ConfigError, PenstockError
+from registry.errors import PenstockError
 from registry.logs import get_logger
 from serving.children import Children
 from serving.deployment import Deployment, Fetch
 from serving.front import Front
+from serving.fronts import Fronts
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
@@ -27,34 +28,8 @@ log = get_logger(__name__)
 TICK = 1.0
 #: Seconds that the way out of Consul may take.
 LEAVING = 3.0
-BACKLOG = 1024
 
 Wanted = tuple[str, str]
-
-
-def listen(options: Options) -> socket.socket:
-    """The listening socket.
-
-    Raises:
-        Refused: the address is open to other machines and that was not asked for by name.
-        ConfigError: the address cannot be bound.
-    """
-    options.check_bind()
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((options.host, options.port))
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"{options.host}:{options.port} cannot be served",
-            error.strerror or str(error),
-            "Set PENSTOCK_SERVING_PORT to a free port, or to 0 for any.",
-        ) from None
-    return listener
 
 
 class Supervisor:
@@ -67,7 +42,7 @@ class Supervisor:
         heads: Heads,
         fetch: Fetch,
         pointers: Pointers,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         on_ready: Callable[[list[Deployment]], None],
         presence: Presence,
         tokens: ClientTokens | None = None,
@@ -77,7 +52,7 @@ class Supervisor:
         self._heads = heads
         self._fetch = fetch
         self._pointers = pointers
-        self._listener = listener
+        self._listeners = listeners
         self._on_ready = on_ready
         self._presence = presence
         self._tokens = tokens
@@ -89,7 +64,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         children = Children(self._options.log_level)
-        front = Front(children, self._listener, self._options, [m for m, _ in self._wanted])
+        front = self._fronts(children)
         deployments = self._deployments(children, front)
         watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]
         tasks: list[asyncio.Task[None]] = []
@@ -117,14 +92,23 @@ class Supervisor:
             await asyncio.to_thread(self._presence.join, LEAVING)
             children.close()
 
-    def _authorize(self, front: Front) -> None:
+    def _authorize(self, front: Fronts) -> None:
         """Admit the clients whose tokens are known, and follow as they change."""
         if self._tokens is not None:
             front.authorize(self._tokens.digests)
             loop = asyncio.get_running_loop()
             self._tokens.start(lambda known: loop.call_soon_threadsafe(front.authorize, known))
 
-    def _deployments(self, children: Children, front: Front) -> list[Deployment]:
+    def _fronts(self, children: Children) -> Fronts:
+        models = [model for model, _ in self._wanted]
+        return Fronts(
+            [
+                Front(children, listener, self._options, models, number=number)
+                for number, listener in enumerate(self._listeners)
+            ]
+        )
+
+    def _deployments(self, children: Children, front: Fronts) -> list[Deployment]:
         numbers = itertools.count(1)
         make_pool = partial(Pool, children=children, options=self._options)
         return [
@@ -166,7 +150,7 @@ class Supervisor:
         finally:
             stop.cancel()
 
-    async def _tick(self, front: Front, deployments: list[Deployment]) -> None:
+    async def _tick(self, front: Fronts, deployments: list[Deployment]) -> None:
         while True:
             front.tick()
             self._presence.show(deployments)
@@ -177,7 +161,7 @@ class Supervisor:
             await deployment.ready.wait()
         self._on_ready(deployments)
 
-    async def _drain(self, front: Front) -> None:
+    async def _drain(self, front: Fronts) -> None:
         """Not ready → `drain_delay` → close the listener, finish what is in flight."""
         log.info("draining", delay=self._options.drain_delay)
         self._stop.clear()

@@ -69,7 +69,7 @@ class Dispatcher:
 
     def connect(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
         """Use a new link to a worker of `served`."""
-        served.links[worker] = link
+        served.join(worker, link)
         self._loop.add_reader(link.fileno(), self._collect, served, worker, link)
         self._pump_soon()
 

@@ -27,6 +27,7 @@ from serving.messages import (
     Activate,
     Activated,
     Announce,
+    Announced,
     Close,
     Connect,
     Drain,
@@ -95,6 +96,7 @@ class Gateway:
         admit = self._door.admit
         self._http = HttpServer(app.handle, limits, options.max_connections, clock, admit)
         self._generations: dict[int, Served] = {}
+        self._share = start.number / options.gateways
         self._last_tick = clock()
         self._done = asyncio.Event()
         self._accepting: asyncio.Server | None = None
@@ -175,9 +177,11 @@ class Gateway:
 
     def _announce(self, message: Announce) -> None:
         try:
-            self._generations[message.generation] = Served.read(message)
+            self._generations[message.generation] = Served.read(message, self._share)
         except PenstockError as error:
             self._send(Failed(message.model, message.generation, str(error)[:2000]))
+        else:
+            self._send(Announced(message.model, message.generation))
 
     def _connect(self, message: Connect, descriptors: list[int]) -> None:
         link: GatewayEnd[Any] = GatewayEnd(message.layout, descriptors)

@@ -21,13 +21,18 @@ VERSION_DIGITS = 16
 
 
 class Served:
-    """One generation of one model. Implements `work.Target`."""
+    """One generation of one model. Implements `work.Target`.
 
-    def __init__(self, announced: Announce, signature: Signature) -> None:
+    `share`, from 0 to below 1, is where in the row of workers this gateway begins to look for an
+    idle one: several gateways that began alike would all pick the same worker, and leave the rest.
+    """
+
+    def __init__(self, announced: Announce, signature: Signature, share: float = 0.0) -> None:
         self.announced = announced
         self.signature = signature
         self.encoding = hashlib.sha256(msgspec.json.encode(signature)).hexdigest()
         self.links: dict[int, GatewayEnd[Batch]] = {}
+        self._share = share
         self.encoder = RowEncoder(signature)
         #: The version that answers name: the first digits of the manifest's digest.
         self.version = announced.version[:VERSION_DIGITS]
@@ -38,9 +43,16 @@ class Served:
         ).encode()
 
     @classmethod
-    def read(cls, announced: Announce) -> Served:
+    def read(cls, announced: Announce, share: float = 0.0) -> Served:
         """Read the signature from the announced folder. Raises BadData, NotFound."""
-        return cls(announced, Bundle.read(Path(announced.folder)).signature)
+        return cls(announced, Bundle.read(Path(announced.folder)).signature, share)
+
+    def join(self, worker: int, link: GatewayEnd[Batch]) -> None:
+        """Use a link to one more worker."""
+        order = sorted([*self.links, worker])
+        first = int(self._share * len(order))
+        self.links[worker] = link
+        self.links = {number: self.links[number] for number in order[first:] + order[:first]}
 
     @property
     def number(self) -> int:

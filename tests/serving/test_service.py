@@ -21,10 +21,10 @@ import pytest
 
 from registry.errors import ConfigError, Refused, UsageError
 from registry.settings import Settings
+from serving.listeners import close_all, listen
 from serving.loadclient import Load
 from serving.options import Options
 from serving.service import parse_models
-from serving.supervisor import listen
 from tests.serving import models
 from tests.serving.conftest import BODIES, Trained
 from tests.serving.rig import Publisher, Service, alive, eventually
@@ -328,9 +328,16 @@ def test_loopback_is_fine(host: str) -> None:
     Options(host=host).check_bind()
 
 
-def test_a_port_in_use() -> None:
-    with listen(Options(port=0)) as taken, pytest.raises(ConfigError, match="SERVING_PORT"):
-        listen(Options(port=taken.getsockname()[1]))
+@pytest.mark.usefixtures("no_fd_leaks")
+@pytest.mark.parametrize(("there", "more"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_a_port_in_use(there: int, more: int) -> None:
+    taken = listen("127.0.0.1", 0, there)
+    try:
+        (port,) = {each.getsockname()[1] for each in taken}
+        with pytest.raises(ConfigError, match="SERVING_PORT"):
+            listen("127.0.0.1", port, more)
+    finally:
+        close_all(taken)
 
 
 def test_options_come_from_the_settings() -> None:

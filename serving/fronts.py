@@ -1,0 +1,82 @@
+"""All gateways of a service, as the supervisor sees them: each has a link to every worker.
+
+A generation is active once every gateway has acknowledged the flip. None flips before each has
+said that it can, so that no client of one gateway sees a version that another refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from serving.front import Front
+from serving.messages import Notice
+from serving.pool import Pool, Worker
+
+
+class Fronts:
+    """Tells each gateway what all must know. The death of one is a matter of its front alone."""
+
+    def __init__(self, fronts: Sequence[Front]) -> None:
+        self._fronts = fronts
+
+    async def start(self) -> None:
+        """Start every gateway. Raises ChildDied."""
+        await self._all(Front.start)
+
+    async def activate(self, pool: Pool) -> None:
+        """Give every gateway links to the workers of `pool` and flip to it; returns once all did.
+
+        Raises:
+            Rejected: a gateway cannot take this generation; none has flipped then.
+        """
+
+        def connect(worker: Worker) -> None:
+            for front in self._fronts:
+                front.connect(pool, worker)
+
+        pool.on_replaced = connect
+        try:
+            await self._all(lambda front: front.offer(pool))
+            await self._all(lambda front: front.flip(pool))
+        except BaseException:
+            pool.on_replaced = None
+            for front in self._fronts:
+                front.withdraw(pool)
+            raise
+
+    async def retire(self, pool: Pool) -> None:
+        """Let the batches of `pool` finish; returns once every gateway has closed its links."""
+        pool.on_replaced = None
+        await self._all(lambda front: front.retire(pool))
+
+    async def _all(self, act: Callable[[Front], Awaitable[None]]) -> None:
+        """Act on every front at once; wait for all, then raise what went wrong first."""
+        outcomes = await asyncio.gather(*map(act, self._fronts), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def notify(self, notice: Notice) -> None:
+        """Tell how a reload ended, for the page and the metrics."""
+        for front in self._fronts:
+            front.notify(notice)
+
+    def authorize(self, digests: Mapping[str, str] | None) -> None:
+        """Tell which tokens clients may show from now on; None: none at all."""
+        for front in self._fronts:
+            front.authorize(digests)
+
+    def tick(self) -> None:
+        """Tell that the supervisor is alive."""
+        for front in self._fronts:
+            front.tick()
+
+    def drain(self) -> None:
+        """Not ready any more; connections close with their next answer."""
+        for front in self._fronts:
+            front.drain()
+
+    async def close(self, patience: float) -> None:
+        """Accept nothing more, finish what is there, exit; SIGKILL after `patience` seconds."""
+        await self._all(lambda front: front.close(patience))
