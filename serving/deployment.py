@@ -75,10 +75,14 @@ class Deployment:
         reason = f": {newest.reason[:300]}" if newest.reason else ""
         return f"revision {newest.head.revision} {newest.state}{reason}"
 
-    def want(self, head: Head) -> None:
-        """Ask for the model of `head`. A revision that is not higher than the last is ignored."""
+    def want(self, head: Head, *, again: bool = False) -> None:
+        """Ask for the model of `head`. A revision that is not higher than the last is ignored.
+
+        `again` also takes the last one, if it was rejected: what was wrong may be mended.
+        """
         last = self._desired
-        if last is not None and head.revision <= last.revision:
+        retry = again and last is not None and head == last and self._was_rejected(head)
+        if last is not None and head.revision <= last.revision and not retry:
             if head.revision < last.revision:
                 log.warning("lower revision ignored", model=self.model, revision=head.revision)
             return
@@ -87,6 +91,10 @@ class Deployment:
             return
         self._desired = head
         self._changed.set()
+
+    def _was_rejected(self, head: Head) -> bool:
+        serves = self.generation is not None and self.generation.head.revision == head.revision
+        return self._candidate is None and not serves
 
     async def run(self) -> None:
         """Bring up what is wanted, newest first, until cancelled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.logs import get_logger
@@ -22,6 +22,7 @@ from serving.messages import (
     Activated,
     Announced,
     Attach,
+    Check,
     Close,
     Connect,
     Drain,
@@ -78,6 +79,8 @@ class Front:
         self._since = 0.0
         self._closing = False
         self._restart: asyncio.Task[None] | None = None
+        #: Called with the name of a model whose alias a client asks to read afresh.
+        self.on_check: Callable[[str], None] = lambda _: None
 
     # the process ------------------------------------------------------------------------------
 
@@ -134,6 +137,9 @@ class Front:
                 self._child.send(message, descriptors or ())
 
     def _receive(self, message: Any) -> None:
+        if isinstance(message, Check):
+            self.on_check(message.model)
+            return
         kind = Announced if isinstance(message, Failed) else type(message)
         future = self._acknowledged.get((kind.__name__, message.generation))
         if isinstance(message, Failed):

@@ -62,6 +62,11 @@ class Fronts:
         for front in self._fronts:
             front.notify(notice)
 
+    def on_check(self, check: Callable[[str], None]) -> None:
+        """Call `check` with the name of a model whose alias a client asks to read afresh."""
+        for front in self._fronts:
+            front.on_check = check
+
     def authorize(self, digests: Mapping[str, str] | None) -> None:
         """Tell which tokens clients may show from now on; None: none at all."""
         for front in self._fronts:

@@ -192,6 +192,12 @@ class Failed(Message, frozen=True, tag=True):
     reason: str
 
 
+class Check(Message, frozen=True, tag=True):
+    """A client asks to read the alias of this model afresh, now."""
+
+    model: str
+
+
 ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
@@ -199,7 +205,7 @@ FromWorker = Loading | Warming | Validated | Unfit
 ToGateway = (
     Start | Tokens | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
 )
-FromGateway = Announced | Activated | Retired | Failed
+FromGateway = Announced | Activated | Retired | Failed | Check
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:

@@ -69,6 +69,7 @@ class Supervisor:
         watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]
         tasks: list[asyncio.Task[None]] = []
         try:
+            front.on_check(partial(_look_again, watchers))
             self._authorize(front)
             await front.start()
             tasks = [asyncio.create_task(deployment.run()) for deployment in deployments]
@@ -173,3 +174,9 @@ class Supervisor:
         except TimeoutError:
             pass
         await front.close(self._options.drain_timeout)
+
+
+def _look_again(watchers: list[Watcher], model: str) -> None:
+    for watcher in watchers:
+        if watcher.model == model:
+            watcher.look_again()

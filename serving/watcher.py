@@ -23,15 +23,14 @@ class Watcher:
     live goes on, and the trouble is logged once for each kind.
     """
 
-    def __init__(
-        self, heads: Heads, model: str, alias: str, changed: Callable[[Head], None]
-    ) -> None:
+    def __init__(self, heads: Heads, model: str, alias: str, changed: Callable[..., None]) -> None:
+        self.model = model
         self._heads = heads
-        self._model = model
         self._alias = alias
         self._changed = changed
         self._stopped = threading.Event()
         self._trouble = ""
+        self._looking: asyncio.Task[None] | None = None
 
     def start(self, revision: int = -1) -> None:
         """Begin to watch for other revisions than this, which is known.
@@ -39,8 +38,22 @@ class Watcher:
         The thread is a daemon: a wait in progress does not delay the exit.
         """
         loop = asyncio.get_running_loop()
-        name = f"watch-{self._model}@{self._alias}"
+        name = f"watch-{self.model}@{self._alias}"
         threading.Thread(target=self._run, args=(loop, revision), name=name, daemon=True).start()
+
+    def look_again(self) -> None:
+        """Read the head now, and call `changed` with it and `again`; one look at a time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            head = await asyncio.to_thread(self._heads.read, self.model, self._alias)
+        except (PenstockError, OSError) as error:
+            log.warning("head not read", model=self.model, alias=self._alias, reason=str(error))
+            return
+        if head is not None and not self._stopped.is_set():
+            self._changed(head, again=True)
 
     def stop(self) -> None:
         """Report nothing any more."""
@@ -65,10 +78,10 @@ class Watcher:
 
     def _wait(self, revision: int) -> Head | PenstockError | None:
         try:
-            head = self._heads.wait(self._model, self._alias, revision, WAIT)
+            head = self._heads.wait(self.model, self._alias, revision, WAIT)
         except (PenstockError, OSError) as error:
             if str(error) != self._trouble:
-                log.warning("head ignored", model=self._model, alias=self._alias, reason=str(error))
+                log.warning("head ignored", model=self.model, alias=self._alias, reason=str(error))
             self._trouble = str(error)
             return error if isinstance(error, PenstockError) else PenstockError(str(error))
         self._trouble = ""

@@ -74,3 +74,11 @@ class Catalog:
     def ready(self) -> bool:
         """Whether every model can answer."""
         return all(dispatcher.ready for dispatcher in self)
+
+    def check_ready(self, *, draining: bool) -> None:
+        """Raise Overloaded unless every model can answer and the service is not `draining`."""
+        if draining:
+            raise Overloaded("the service is shutting down")
+        if not self.ready:
+            waiting = ", ".join(dispatcher.model for dispatcher in self if not dispatcher.ready)
+            raise Overloaded("not every model is ready", waiting)

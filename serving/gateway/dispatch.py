@@ -65,6 +65,11 @@ class Dispatcher:
         """Whether a worker of the active generation is there."""
         return self.active is not None and bool(self.active.links)
 
+    def check_ready(self, *, draining: bool) -> None:
+        """Raise Overloaded unless a worker is there and the service is not `draining`."""
+        if draining or not self.ready:
+            raise Overloaded(f"the model {self.model} is not ready")
+
     # generations ------------------------------------------------------------------------------
 
     def connect(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:

@@ -10,6 +10,10 @@ from serving.errors import RequestError
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 HTML = b"text/html; charset=utf-8"
+OCTETS = b"application/octet-stream"
+
+#: Headers that the application asks for.
+KEPT = frozenset([b"content-encoding", b"content-type", b"inference-header-content-length"])
 
 _REASONS = {
     200: b"OK",
@@ -40,7 +44,7 @@ class Answering(Protocol):
 
 
 class Exchange:
-    """A request: `method`, `path` without the query, the few headers that matter, `body`.
+    """A request: `method`, `path` without the query, the few `headers` that matter, `body`.
 
     It is answered once, by `answer`. `cancelled` is called instead when the client goes first.
     """
@@ -50,8 +54,8 @@ class Exchange:
         "body",
         "cancelled",
         "connection",
-        "encoding",
         "fault",
+        "headers",
         "keep_alive",
         "method",
         "old",
@@ -62,8 +66,9 @@ class Exchange:
         self.connection = connection
         self.method = b""
         self.path = ""
-        self.encoding = b""
         self.authorization = b""
+        #: Those of `KEPT` that the request has; one that comes twice has its values joined by ", ".
+        self.headers: dict[bytes, bytes] = {}
         self.body: bytes | bytearray = b""
         self.keep_alive = True
         #: HTTP/1.0, which must be told that a connection stays open.

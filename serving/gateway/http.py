@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from serving.errors import BodyTooLarge, HeadersTooLarge, Overloaded, RequestError, SlowRequest
-from serving.gateway.exchange import Exchange
+from serving.gateway.exchange import KEPT, Exchange
 
 if TYPE_CHECKING:
     from serving.gateway.server import HttpServer, Limits
@@ -146,8 +146,9 @@ class Connection(asyncio.Protocol):
         """Remember the few headers that matter. Trailers never get here."""
         if name == b"host":
             self._hosts += 1
-        elif name == b"content-encoding":
-            self._parsing.encoding = value.lower()
+        elif name in KEPT:
+            kept = self._parsing.headers
+            kept[name] = kept[name] + b", " + value if name in kept else value
         elif name == b"authorization":
             # Two of them are nobody's.
             self._parsing.authorization += value

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from registry.models.signature import Matrix
 from serving.errors import RequestError
 from serving.gateway.catalog import Catalog
+from serving.gateway.content import media_type
 from serving.gateway.dispatch import Dispatcher
-from serving.gateway.exchange import Exchange
+from serving.gateway.exchange import OCTETS, Exchange
 from serving.gateway.inputs import Inputs
 from serving.gateway.metrics import Metrics
-from serving.gateway.protocols import mlflow, oip
+from serving.gateway.protocols import binary, mlflow, oip
+from serving.gateway.protocols.oip import InferRequest
 from serving.gateway.served import Served
 from serving.gateway.work import Work
 
-Render = Callable[[Served, Matrix], bytes]
+Reply = Callable[[Served, Matrix], None]
 Fail = Callable[[Exchange, RequestError], None]
 
 
@@ -33,23 +35,35 @@ class Inference:
     def infer(self, exchange: Exchange, model: str, version: str | None, fail: Fail) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`."""
         dispatcher, served = self._catalog.active(model, version)
-        request = oip.parse(exchange.body)
+        request = _read(exchange, served)
         oip.check_outputs(request, served.signature)
+        as_bytes: frozenset[str] = frozenset()
+        if request.parameters or request.outputs:
+            as_bytes = binary.outputs_as_bytes(request, served.signature)
 
-        def render(by: Served, result: Matrix) -> bytes:
-            return oip.answer(by, request, result)
+        def reply(by: Served, result: Matrix) -> None:
+            if as_bytes:
+                body, length = binary.answer(by, request, result, as_bytes)
+                headers = b"%b%b: %d\r\n" % (by.headers, binary.HEADER, length)
+                exchange.answer(200, body, OCTETS, headers)
+            else:
+                exchange.answer(200, oip.answer(by, request, result), headers=by.headers)
 
         inputs = oip.inputs_of(request, served.encoder)
         timeout = min(request.timeout or self._timeout, self._timeout)
-        work = self._work(exchange, served, inputs, timeout, render, fail)
+        work = self._work(exchange, served, inputs, timeout, reply, fail)
         work.priority = request.priority
         self._submit(exchange, dispatcher, work)
 
     def invoke(self, exchange: Exchange, fail: Fail) -> None:
         """`POST /invocations`."""
         dispatcher, served = self._catalog.active(self._catalog.only(), None)
-        inputs = mlflow.inputs_of(mlflow.parse(exchange.body), served.signature)
-        work = self._work(exchange, served, inputs, self._timeout, mlflow.answer, fail)
+        inputs = mlflow.read(exchange.body, media_type(exchange), served.signature)
+
+        def reply(by: Served, result: Matrix) -> None:
+            exchange.answer(200, mlflow.answer(by, result), headers=by.headers)
+
+        work = self._work(exchange, served, inputs, self._timeout, reply, fail)
         self._submit(exchange, dispatcher, work)
 
     def _submit(self, exchange: Exchange, dispatcher: Dispatcher, work: Work) -> None:
@@ -62,7 +76,7 @@ class Inference:
         served: Served,
         inputs: Inputs,
         timeout: float,
-        render: Render,
+        reply: Reply,
         fail: Fail,
     ) -> Work:
         def finish(work: Work) -> None:
@@ -70,8 +84,7 @@ class Inference:
                 fail(exchange, work.error or RequestError("the request was dropped"))
                 return
             self._count(work)
-            by: Served = work.pin
-            exchange.answer(200, render(by, work.result), headers=by.headers)
+            reply(work.pin, work.result)
 
         matrix = served.encode(inputs)
         return Work(matrix, served.encoding, inputs, self._clock() + timeout, finish)
@@ -83,3 +96,10 @@ class Inference:
         add("request_success_total", 1, labels)
         add("request_duration_us_total", (now - work.admitted) * 1e6, labels)
         add("queue_duration_us_total", (work.dispatched - work.admitted) * 1e6, labels)
+
+
+def _read(exchange: Exchange, served: Served) -> InferRequest:
+    length = exchange.headers.get(binary.HEADER)
+    if length is None:
+        return oip.parse(exchange.body)
+    return binary.parse(exchange.body, length, served.signature)

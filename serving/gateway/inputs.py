@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.errors import BadData
-from registry.models.signature import Encoder, Matrix, Signature
+from registry.models.signature import Column, Encoder, Matrix, Signature
 from serving.errors import RequestError
 
 _NUMBERS = frozenset({int, float, type(None)})
@@ -31,7 +31,7 @@ class RowEncoder:
 class Columns:
     """One sequence of values for each input, by name."""
 
-    values: dict[str, Sequence[Any]]
+    values: dict[str, Column]
 
     def encode(self, encoder: RowEncoder) -> Matrix:
         """The rows as a model's matrix. Raises RequestError naming the column and row."""
@@ -45,7 +45,7 @@ class Columns:
 class Rows:
     """Numbers in the order of the signature, `width` to a row, row after row in `flat`."""
 
-    flat: Sequence[Any]
+    flat: Column
     width: int
 
     def encode(self, encoder: RowEncoder) -> Matrix:
@@ -56,10 +56,14 @@ class Rows:
             raise RequestError(f"a row has {self.width} values", takes)
         if encoder.numeric:
             return self._matrix()
-        columns = {name: self.flat[index :: self.width] for index, name in enumerate(names)}
+        columns: dict[str, Column] = {
+            name: self.flat[index :: self.width] for index, name in enumerate(names)
+        }
         return Columns(columns).encode(encoder)
 
     def _matrix(self) -> Matrix:
+        if isinstance(self.flat, np.ndarray):
+            return self._copied(self.flat)
         if not _NUMBERS.issuperset(map(type, self.flat)):
             bad = next(i for i, value in enumerate(self.flat) if type(value) not in _NUMBERS)
             raise RequestError(f"row {bad // self.width}, value {bad % self.width} is not a number")
@@ -67,6 +71,11 @@ class Rows:
             return np.array(self.flat, dtype=np.float64).reshape(-1, self.width)
         except OverflowError:
             raise RequestError("an integer exceeds the range of float64") from None
+
+    def _copied(self, flat: NDArray[Any]) -> Matrix:
+        if flat.dtype.kind not in "fiu":
+            raise RequestError("row 0, value 0 is not a number", f"it is a {flat.dtype}")
+        return flat.astype(np.float64).reshape(-1, self.width)
 
 
 Inputs = Columns | Rows

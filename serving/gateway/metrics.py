@@ -40,6 +40,10 @@ class Metrics:
         series = self._values[name]
         series[labels] = series.get(labels, 0.0) + value
 
+    def value(self, name: str, labels: Labels) -> float:
+        """What a counter has come to."""
+        return self._values[name].get(labels, 0.0)
+
     def watch(self, gauges: Callable[[], Mapping[str, tuple[Labels, float]]]) -> None:
         """Ask `gauges` for name -> (labels, value) at each scrape."""
         self._gauges.append(gauges)

@@ -10,7 +10,7 @@ from typing import Any
 from registry.models.signature import Input, Signature
 from serving.gateway.catalog import Catalog
 from serving.gateway.dispatch import Dispatcher
-from serving.gateway.protocols.oip import DATATYPES
+from serving.gateway.protocols.tensors import DATATYPES
 from serving.gateway.state import State
 
 _STYLE = """

@@ -28,6 +28,7 @@ from serving.messages import (
     Activated,
     Announce,
     Announced,
+    Check,
     Close,
     Connect,
     Drain,
@@ -89,7 +90,14 @@ class Gateway:
             self._metrics, required=options.tokens, open_metrics=options.open_metrics
         )
         inference = Inference(self._catalog, self._metrics, clock, options.request_timeout)
-        app = App(self._catalog, inference, self._metrics, self._state)
+        app = App(
+            self._catalog,
+            inference,
+            self._metrics,
+            self._state,
+            lambda model: self._send(Check(model)),
+            options.max_body,
+        )
         limits = Limits(
             options.max_header, options.max_body, options.read_timeout, options.idle_timeout
         )

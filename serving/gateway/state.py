@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serving.errors import Overloaded
+
 
 @dataclass
 class State:
@@ -13,3 +15,8 @@ class State:
     tokens: bool = False
     draining: bool = False
     live: bool = True
+
+    def check_live(self) -> None:
+        """Raise Overloaded if the supervisor is silent."""
+        if not self.live:
+            raise Overloaded("the supervisor does not answer")

@@ -1,7 +1,7 @@
-"""MLflow's scoring protocol: `POST /invocations` with JSON.
+"""MLflow's scoring protocol: `POST /invocations` with JSON or CSV.
 
 Specification: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/ ("Inference
-Server Specification"). The body has exactly one of `dataframe_split`, `dataframe_records`,
+Server Specification"). A JSON body has exactly one of `dataframe_split`, `dataframe_records`,
 `instances` and `inputs`.
 """
 
@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from registry.models.signature import Matrix, Signature
-from serving.errors import RequestError
+from serving.errors import RequestError, UnsupportedMedia
 from serving.gateway.inputs import Columns, Inputs, Rows
+from serving.gateway.protocols import mlflow_csv
 from serving.gateway.served import Served
 
 #: The version of the protocol that `GET /version` names.
@@ -31,16 +32,39 @@ class Split(msgspec.Struct):
 
 
 class Invocation(msgspec.Struct):
-    """The body of a request; other keys are ignored, as in MLflow."""
+    """The body of a request; other keys are ignored, as in MLflow.
+
+    So are `params`: MLflow drops those that a model does not declare, and no model here has any.
+    """
 
     dataframe_split: Split | None = None
     dataframe_records: list[dict[str, Any]] | None = None
     instances: list[Any] | None = None
     inputs: list[Any] | dict[str, list[Any]] | None = None
+    params: dict[str, Any] | None = None
 
 
+_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _decode = msgspec.json.Decoder(Invocation).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def read(body: bytes | bytearray, media_type: str, signature: Signature) -> Inputs:
+    """The rows of a body of this type; no type means JSON.
+
+    Raises:
+        UnsupportedMedia: another type than JSON and CSV.
+        RequestError: the body is not a request of this type; the message names the field.
+    """
+    if media_type in ("application/json", ""):
+        return inputs_of(parse(body), signature)
+    if media_type == "text/csv":
+        return mlflow_csv.read(body, signature)
+    raise UnsupportedMedia(
+        f"a body of type {media_type[:80]!r} is not read here",
+        "application/json and text/csv are",
+        "Send the header Content-Type with one of them.",
+    )
 
 
 def parse(body: bytes | bytearray) -> Invocation:
@@ -49,11 +73,11 @@ def parse(body: bytes | bytearray) -> Invocation:
         invocation = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError("the body is not a scoring request", str(error)) from None
-    given = [name for name in Invocation.__struct_fields__ if getattr(invocation, name) is not None]
+    given = [name for name in _FORMS if getattr(invocation, name) is not None]
     if len(given) != 1:
-        expected = ", ".join(Invocation.__struct_fields__)
         raise RequestError(
-            f"the body has {len(given)} of the keys {expected}", "exactly one must be there"
+            f"the body has {len(given)} of the keys {', '.join(_FORMS)}",
+            "exactly one must be there",
         )
     return invocation
 
@@ -63,11 +87,20 @@ def inputs_of(invocation: Invocation, signature: Signature) -> Inputs:
     if invocation.dataframe_split is not None:
         return _split(invocation.dataframe_split, signature)
     if isinstance(invocation.inputs, dict):
-        return Columns(dict(invocation.inputs))
+        return Columns({name: _column(name, v) for name, v in invocation.inputs.items()})
     rows = invocation.dataframe_records or invocation.instances or invocation.inputs or []
     if rows and isinstance(rows[0], dict):
         return _records(rows, signature)
     return _listed(rows, signature.names)
+
+
+def _column(name: str, values: list[Any]) -> list[Any]:
+    """A named tensor of shape [n] or [n, 1], flat."""
+    if not values or type(values[0]) is not list:
+        return values
+    if not all(type(row) is list and len(row) == 1 for row in values):
+        raise RequestError(f"input {name[:80]!r} must have the shape [n] or [n, 1]")
+    return [row[0] for row in values]
 
 
 def _split(split: Split, signature: Signature) -> Inputs:

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST, with JSON tensors.
+"""The Open Inference Protocol: requests and answers with JSON tensors.
 
 Specification: https://github.com/kserve/open-inference-protocol (protocol/inference_rest.md).
 An input may come as one tensor per column, shape [n] or [n, 1], or, where every column is a
@@ -7,33 +7,28 @@ number, as a single tensor of shape [n, columns].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from math import prod
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.inputs import Columns, Inputs, RowEncoder, Rows
+from serving.gateway.protocols import tensors
+from serving.gateway.protocols.tensors import Values
 from serving.gateway.served import Served
-
-_NUMERIC = frozenset(
-    ["BOOL", "FP16", "FP32", "FP64"]
-    + [f"{sign}INT{n}" for sign in ("", "U") for n in (8, 16, 32, 64)]
-)
-#: Types of a signature in the words of the protocol.
-DATATYPES = {"float64": "FP64", "int64": "INT64", "bool": "BOOL", "category": "BYTES"}
 
 
 class Tensor(msgspec.Struct):
-    """One named input."""
+    """One named input. `data` is None where its bytes come apart from the JSON."""
 
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: Any = None
     parameters: dict[str, Any] = {}
 
 
@@ -85,13 +80,13 @@ def parse(body: bytes | bytearray) -> InferRequest:
 
 def inputs_of(request: InferRequest, encoder: RowEncoder) -> Inputs:
     """The rows of a request as its model names them. Raises RequestError naming the input."""
-    tensors = request.inputs
-    if len(tensors) == 1 and len(tensors[0].shape) == 2 and _is_matrix(tensors[0], encoder):
-        return _rows(tensors[0], encoder)
-    values = {tensor.name: _column(tensor) for tensor in tensors}
-    if len(values) != len(tensors):
+    given = request.inputs
+    if len(given) == 1 and len(given[0].shape) == 2 and _is_matrix(given[0], encoder):
+        return _rows(given[0], encoder)
+    values = {tensor.name: _column(tensor) for tensor in given}
+    if len(values) != len(given):
         raise RequestError("an input is there twice")
-    for tensor in tensors:
+    for tensor in given:
         if tensor.name in encoder.names and (tensor.datatype == "BYTES") != (
             tensor.name in encoder.texts
         ):
@@ -113,25 +108,25 @@ def _rows(tensor: Tensor, encoder: RowEncoder) -> Rows:
             "",
             "Send one input per column, text as BYTES.",
         )
-    if tensor.datatype not in _NUMERIC:
+    if tensor.datatype not in tensors.NUMERIC:
         raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype[:20]!r} is no number")
     return Rows(_flat(tensor), tensor.shape[1])
 
 
-def _column(tensor: Tensor) -> Sequence[Any]:
-    if tensor.datatype != "BYTES" and tensor.datatype not in _NUMERIC:
-        raise RequestError(
-            f"input {tensor.name!r} has the datatype {tensor.datatype[:20]!r}",
-            f"known are BYTES, {', '.join(sorted(_NUMERIC))}",
-        )
+def _column(tensor: Tensor) -> Values:
+    tensors.check_datatype(tensor.name, tensor.datatype)
     if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
         raise RequestError(f"input {tensor.name!r} must have the shape [n] or [n, 1]")
     return _flat(tensor)
 
 
-def _flat(tensor: Tensor) -> Sequence[Any]:
+def _flat(tensor: Tensor) -> Values:
     """The values in row-major order, whether they were nested or not."""
-    data: list[Any] = tensor.data
+    data = tensor.data
+    if isinstance(data, np.ndarray):
+        return data
+    if type(data) is not list:
+        raise RequestError(f"input {tensor.name!r} needs data, a list of values")
     for _ in tensor.shape[1:]:
         if data and type(data[0]) is list:
             if not all(type(row) is list for row in data):
@@ -141,26 +136,8 @@ def _flat(tensor: Tensor) -> Sequence[Any]:
         raise RequestError(
             f"input {tensor.name!r} has {len(data)} values", f"its shape is {tensor.shape}"
         )
+    tensors.check_integers(tensor.name, tensor.datatype, data)
     return data
-
-
-def answer(served: Served, request: InferRequest, result: Matrix) -> bytes:
-    """The body that answers `request` with the rows that `served` computed."""
-    outputs = [
-        {"name": output.name, "datatype": "FP64", "shape": [len(result)], "data": column}
-        for output, column in zip(served.signature.outputs, result.T.tolist(), strict=True)
-    ]
-    if request.outputs is not None:
-        wanted = {output.name for output in request.outputs}
-        outputs = [output for output in outputs if output["name"] in wanted]
-    body = {
-        "model_name": served.announced.model,
-        "model_version": served.version,
-        "outputs": outputs,
-    }
-    if request.id is not None:
-        body["id"] = request.id
-    return _encode(body)
 
 
 def check_outputs(request: InferRequest, signature: Signature) -> None:
@@ -173,21 +150,33 @@ def check_outputs(request: InferRequest, signature: Signature) -> None:
             )
 
 
-def metadata(served: Served) -> bytes:
-    """The body of `GET /v2/models/{model}`."""
-    signature = served.signature
-    return _encode(
-        {
-            "name": served.announced.model,
-            "versions": [served.version],
-            "platform": "penstock",
-            "inputs": [
-                {"name": member.name, "datatype": DATATYPES[member.type], "shape": [-1]}
-                for member in signature.inputs
-            ],
-            "outputs": [
-                {"name": output.name, "datatype": "FP64", "shape": [-1]}
-                for output in signature.outputs
-            ],
-        }
-    )
+def outputs(served: Served, request: InferRequest, result: Matrix) -> list[dict[str, Any]]:
+    """The outputs that `request` asks for, all if it names none; their data is still an array."""
+    made: list[dict[str, Any]] = [
+        {"name": output.name, "datatype": "FP64", "shape": [len(result)], "data": column}
+        for output, column in zip(served.signature.outputs, result.T, strict=True)
+    ]
+    if not request.outputs:
+        return made
+    wanted = {output.name for output in request.outputs}
+    return [output for output in made if output["name"] in wanted]
+
+
+def answer(served: Served, request: InferRequest, result: Matrix) -> bytes:
+    """The body that answers `request` with the rows that `served` computed."""
+    made = outputs(served, request, result)
+    for output in made:
+        output["data"] = output["data"].tolist()
+    return body(served, request, made)
+
+
+def body(served: Served, request: InferRequest, made: list[dict[str, Any]]) -> bytes:
+    """The JSON of an answer with these outputs."""
+    content = {
+        "model_name": served.announced.model,
+        "model_version": served.version,
+        "outputs": made,
+    }
+    if request.id is not None:
+        content["id"] = request.id
+    return _encode(content)

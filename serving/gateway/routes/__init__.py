@@ -1,0 +1,1 @@
+"""Which path does what, one module for each protocol."""

@@ -1,0 +1,32 @@
+"""The paths for people and for scrapes."""
+
+from __future__ import annotations
+
+from serving.gateway import page
+from serving.gateway.catalog import Catalog
+from serving.gateway.exchange import HTML, Exchange
+from serving.gateway.metrics import Metrics
+from serving.gateway.routes.endpoint import Endpoint
+from serving.gateway.state import State
+
+_NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
+
+
+class PageRoutes:
+    """Answers with pages, and with the metrics."""
+
+    def __init__(self, catalog: Catalog, metrics: Metrics, state: State) -> None:
+        self._catalog = catalog
+        self._metrics = metrics
+        self._state = state
+        self.endpoints = {
+            "/": Endpoint(b"GET", self._page),
+            "/metrics": Endpoint(b"GET", self._scrape),
+        }
+
+    def _page(self, exchange: Exchange) -> None:
+        exchange.answer(200, page.render(self._catalog, self._state), HTML, _NO_SNIFFING)
+
+    def _scrape(self, exchange: Exchange) -> None:
+        text = self._metrics.render().encode()
+        exchange.answer(200, text, b"text/plain; version=0.0.4; charset=utf-8")
