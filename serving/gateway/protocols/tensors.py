@@ -20,15 +20,25 @@ from serving.errors import RequestError
 Values = Sequence[Any] | NDArray[Any]
 """The elements of a tensor, flat: JSON values, texts, or an array."""
 
+Bytes = memoryview | bytes | bytearray
 _LENGTH = 4
-_INTEGERS = {
+_INTEGERS: dict[str, np.dtype[Any]] = {
     f"{sign}INT{8 * size}": np.dtype(f"<{kind}{size}")
     for sign, kind in (("", "i"), ("U", "u"))
     for size in (1, 2, 4, 8)
 }
-_FLOATS = {"FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8")}
+_FLOATS: dict[str, np.dtype[Any]] = {
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
 #: NumPy has no bfloat16, which is the upper half of a float32.
-_DTYPES = {"BOOL": np.dtype("u1"), "BF16": np.dtype("<u2")} | _FLOATS | _INTEGERS
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("u1"),
+    "BF16": np.dtype("<u2"),
+    **_FLOATS,
+    **_INTEGERS,
+}
 _RANGES = {name: (np.iinfo(kind).min, np.iinfo(kind).max) for name, kind in _INTEGERS.items()}
 
 #: Datatypes whose elements are numbers (or truth values), and all that are known.
@@ -38,7 +48,7 @@ KNOWN = NUMERIC | {"BYTES"}
 DATATYPES = {"float64": "FP64", "int64": "INT64", "bool": "BOOL", "category": "BYTES"}
 
 
-def decode(name: str, datatype: str, shape: Sequence[int], data: memoryview | bytes) -> Values:
+def decode(name: str, datatype: str, shape: Sequence[int], data: Bytes) -> Values:
     """The elements of the tensor `name` from its bytes.
 
     Raises:
@@ -68,7 +78,7 @@ def _booleans(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.bool_)
 
 
-def _texts(name: str, count: int, data: memoryview | bytes) -> list[str]:
+def _texts(name: str, count: int, data: Bytes) -> list[str]:
     texts: list[str] = []
     at, end = 0, len(data)
     while at < end:
@@ -84,7 +94,7 @@ def _texts(name: str, count: int, data: memoryview | bytes) -> list[str]:
     return texts
 
 
-def text(name: str, data: memoryview | bytes) -> str:
+def text(name: str, data: Bytes) -> str:
     """One element of BYTES. Raises RequestError unless it is UTF-8."""
     try:
         return str(data, "utf-8")
