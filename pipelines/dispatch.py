@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -110,17 +110,17 @@ class Dispatcher:
         crashpoint("dispatch.after_end")
         manifest = self._settle(attempt, ended, recipe)
         if manifest is None and ended.kind == Kind.STOPPED:
-            self._stop_others()
+            with self._lock:  # what waits for room in this process's queue, too
+                others = list(self._following.values())
+            self._stop_if_asked(others)
         return manifest, attempt, ended
 
-    def _stop_others(self) -> None:
-        """If the whole run is to stop: what waits for room in this process's queue, too."""
+    def _stop_if_asked(self, attempts: Sequence[Attempt]) -> None:
+        """Stop these if the whole run is to stop."""
         if self._sign.is_up(now=True):
-            with self._lock:
-                others = list(self._following.values())
-            for other in others:
+            for attempt in attempts:
                 with contextlib.suppress(RunnerAway):  # it ends at its deadline
-                    self._runner.stop(other)
+                    self._runner.stop(attempt)
 
     def _attempt(self, recipe: Recipe, spec: JobSpec, tries: Tries, step: str) -> Attempt:
         """The attempt to follow: a live one that somebody opened, or the next number."""
@@ -180,6 +180,8 @@ class Dispatcher:
         with self._lock:
             self._following[attempt.write_id] = attempt
         try:
+            # Who asked for a stop between the record and the start found no job to stop.
+            self._stop_if_asked([attempt])
             return self._wait(attempt, step)
         finally:
             with self._lock:

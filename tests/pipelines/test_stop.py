@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipelines.errors import RunFailed
 from pipelines.run import root_task, run
 from pipelines.runners.machine import Script
 from pipelines.runners.sizes import Capacity
+from pipelines.runners.states import Running
 from pipelines.runs import read_run
 from pipelines.session import Session
 from pipelines.stop import is_stopping, open_attempts, stop_attempts, stop_run
@@ -23,6 +24,9 @@ from registry.errors import NotFound
 from tests.campaigns.pipeline import run_pipeline, session_of, store_of
 from tests.pipelines.small import DAY, NAME, World
 from tests.races import PATIENCE, processes
+
+#: The days that a run reads first, at once: two of window, one before it, its own and the next.
+SOURCES = 5
 
 
 def held(attempt: Attempt) -> Script:
@@ -38,10 +42,16 @@ def await_attempts(store: Store, least: int = 1) -> list[Attempt]:
     return found
 
 
+Started = tuple[Session, threading.Thread, list[BaseException]]
+
+
 @pytest.fixture
-def running(world: World) -> Callable[[], tuple[Session, threading.Thread, list[BaseException]]]:
-    def start() -> tuple[Session, threading.Thread, list[BaseException]]:
-        session, failures = world.session(held), list[BaseException]()
+def running(world: World) -> Iterator[Callable[..., Started]]:
+    """Starts runs in threads; ends what a test that failed left, or this process would wait."""
+    threads: list[threading.Thread] = []
+
+    def start(script: Callable[[Attempt], Script] = held) -> Started:
+        session, failures = world.session(script), list[BaseException]()
 
         def work() -> None:
             try:
@@ -49,18 +59,24 @@ def running(world: World) -> Callable[[], tuple[Session, threading.Thread, list[
             except BaseException as error:  # noqa: BLE001 (looked at by the test)
                 failures.append(error)
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        return session, thread, failures
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        return session, threads[-1], failures
 
-    return start
+    yield start
+    deadline = time.monotonic() + PATIENCE
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+        for attempt in open_attempts(world.store):
+            world.session().runner.stop(attempt)
+        threads[0].join(0.05)
 
 
 def test_a_run_ends_as_stopped(world: World, running: Any):
     session, thread, failures = running()
-    attempts = await_attempts(world.store, 4)
+    attempts = await_attempts(world.store, SOURCES)
     stopped = stop_run(world.store, world.session().runner, session.run, who="me", why="enough")
     thread.join(PATIENCE)
+    assert not thread.is_alive()
     assert {a.key for a in stopped} == {a.key for a in attempts}
     _, end = read_run(world.store, session.run)
     assert end is not None
@@ -74,9 +90,38 @@ def test_a_run_ends_as_stopped(world: World, running: Any):
     assert world.one("predictions").date == str(DAY)
 
 
+def test_a_job_recorded_but_not_yet_started_is_stopped_too(
+    world: World, running: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """The request comes between the two, so that there is no job yet that it could end."""
+    passed = threading.Event()
+
+    def late(attempt: Attempt) -> Script:
+        assert passed.wait(PATIENCE)
+        return Script(hold=True)
+
+    session, thread, failures = running(late)
+    attempts = await_attempts(world.store, SOURCES)
+    runner = world.session().runner
+    stop, asked = runner.stop, list[Attempt]()
+
+    def ask(attempt: Attempt) -> None:
+        stop(attempt)
+        asked.append(attempt)
+        if len(asked) == len(attempts):
+            passed.set()
+
+    monkeypatch.setattr(runner, "stop", ask)
+    assert len(stop_run(world.store, runner, session.run)) == len(attempts)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert isinstance(failures[0], RunFailed)
+    assert {end_of(world.store, a).kind for a in attempts} == {"stopped"}
+
+
 def test_one_job_is_stopped_and_the_run_goes_on(world: World, running: Any):
     session, thread, _ = running()
-    first, *others = await_attempts(world.store, 4)
+    first, *others = await_attempts(world.store, SOURCES)
     runner = world.session().runner
     assert stop_attempts(world.store, runner, [first]) == [first]
     assert not is_stopping(world.store, session.run)
@@ -84,6 +129,7 @@ def test_one_job_is_stopped_and_the_run_goes_on(world: World, running: Any):
         assert [a.key for a in open_attempts(world.store, key=other.key)] == [other.key]
         world.machine.release(other)
     thread.join(PATIENCE)
+    assert not thread.is_alive()
     assert len(world.manifests("source")) == len(others)
 
 
@@ -93,7 +139,7 @@ def test_a_run_that_is_not_there(world: World):
 
 
 def start(folder: Path) -> Any:
-    env = {"SMALLJOB_PAUSE": "60"}
+    env = {"SMALLJOB_PAUSE": str(2 * PATIENCE)}
     child = processes().Process(target=run_pipeline, args=(env, folder, "features"))
     child.start()
     return child
@@ -107,7 +153,9 @@ def test_jobs_of_this_machine_end(tmp_path: Path, killed: bool, monkeypatch):
     store = store_of(tmp_path)
     (attempt,) = await_attempts(store)
     session = session_of(tmp_path)
-    while session.runner.state(attempt).__class__.__name__ != "Running":
+    deadline = time.monotonic() + PATIENCE
+    while not isinstance(session.runner.state(attempt), Running):
+        assert time.monotonic() < deadline, "the job did not start"
         time.sleep(0.05)
     if killed:
         child.kill()
@@ -134,7 +182,7 @@ def test_what_waits_for_room_is_not_begun(world: World, running: Any):
     """The queue lives in the pipeline's own memory; the request reaches it through a stopped job."""
     world.machine.capacity = Capacity(1, 2048)
     session, thread, failures = running()
-    await_attempts(world.store, 4)
+    await_attempts(world.store, SOURCES)
     stop_run(world.store, world.session().runner, session.run)
     thread.join(PATIENCE)
     assert not thread.is_alive()
