@@ -5,9 +5,10 @@ moment up to which labels count for a model of that day, so that a model evaluat
 learnt nothing that its predictions could not have known.
 
 Two kinds of features. What tells the flights of a day apart: how much later than others those of
-the same carrier, airport, route or number were in four weeks (`excess`). And what tells the day
-apart from others, the same for all its flights (`evening`). The aircraft is left out: which one
-flies is settled on the day itself, and changed because something went wrong.
+the same carrier, airport, route or number were in four weeks (`excess`), less the mean of the day's
+flights, so that the model cannot read the season from it. And what tells the day apart from others,
+the same for all its flights (`evening`). The aircraft is left out: which one flies is settled on the
+day itself, and changed because something went wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from registry.features.view import AS_OF, Column, FeatureView
 from usecases.flights.evening import known_before, lateness, weather
@@ -88,22 +90,30 @@ def features(days: Sequence[Mapping[str, pa.Table]], date: dt.date) -> pa.Table:
     Raises:
         BadData: there are no days, or a table lacks columns.
     """
-    scheduled, history = flights_of(days, date)
+    _, history = flights_of(days, date)
     evening = evening_before(date)
-    as_of = pa.array([evening] * scheduled.num_rows, AS_OF)
-    rows = scheduled.set_column(scheduled.schema.get_field_index("as_of"), "as_of", as_of)
-    rows, known = with_hour(rows), with_hour(known_before(history, evening))
+    rows = with_hour(_as_of(days[-1]["flights"], evening))
+    known = with_hour(known_before(history, evening))
     known = known.append_column("more", pa.array(more_than_hour(known)))
     observed = pa.concat_tables([day["weather"] for day in days])
-    day = _day(known, evening) | weather(observed, evening)
-    numbers = _flights(rows, known) | _yesterday(rows, known, evening)
-    numbers |= {name: np.full(rows.num_rows, value) for name, value in day.items()}
-    names = ("id", "as_of", "carrier", "origin", "minute_of_day")
+    # The mean is that of the whole timetable: which rows are left out is not known beforehand.
+    apart = _flights(rows, known) | _yesterday(rows, known, evening)
+    numbers = {name: _less_mean(values) for name, values in apart.items()}
+    for name, value in (_day(rows, known, evening) | weather(observed, evening)).items():
+        numbers[name] = np.full(rows.num_rows, value)
+    names = ("id", "as_of", "tailnum", "carrier", "origin", "minute_of_day")
     columns: Columns = {name: rows[name] for name in names}
-    columns |= {name: nullable(values) for name, values in numbers.items()}
-    departures = np.full(rows.num_rows, days[-1]["flights"].num_rows, dtype=np.int64)
-    columns |= {"day_departures": pa.array(departures)}
-    return VIEW.conform(pa.table(columns))
+    table = pa.table(columns | {name: nullable(values) for name, values in numbers.items()})
+    return VIEW.conform(table.filter(pc.is_valid(table["tailnum"])))
+
+
+def _less_mean(values: Floats) -> Floats:
+    return np.asarray(values - values.mean() if len(values) else values, dtype=np.float64)
+
+
+def _as_of(flights: pa.Table, evening: dt.datetime) -> pa.Table:
+    as_of = pa.array([evening] * flights.num_rows, AS_OF)
+    return flights.set_column(flights.schema.get_field_index("as_of"), "as_of", as_of)
 
 
 def _flights(rows: pa.Table, known: pa.Table) -> dict[str, Floats]:
@@ -129,6 +139,7 @@ def _yesterday(rows: pa.Table, known: pa.Table, evening: dt.datetime) -> dict[st
     }
 
 
-def _day(known: pa.Table, evening: dt.datetime) -> dict[str, float]:
-    """How the hours before the evening went, for all flights."""
-    return {"day_late_before": lateness(floats(known_before(known, evening, _LAST)["more"]))}
+def _day(rows: pa.Table, known: pa.Table, evening: dt.datetime) -> dict[str, float]:
+    """How many flights the timetable has, and how the hours before the evening went."""
+    last = known_before(known, evening, _LAST)
+    return {"day_departures": rows.num_rows, "day_late_before": lateness(floats(last["more"]))}

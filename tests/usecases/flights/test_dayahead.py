@@ -79,12 +79,9 @@ class Loop:
         return _drawn([(value or self.more)(event) for event in same], prior)
 
 
-@pytest.mark.parametrize("index", [0, 50, 200, 320])
-def test_features_of_flights_are_what_a_loop_gives(days, table, index):
-    history = pa.concat_tables([day["flights"] for day in days]).to_pylist()
-    row = table.slice(index, 1).to_pylist()[0]
-    flight = next(event for event in history if event["id"] == row["id"])
-    loop, hour = Loop(history), _hour(flight)
+def _of_flight(loop, flight):
+    """What tells a flight apart from others, before the mean of its day is taken off."""
+    hour = _hour(flight)
     carrier, origin = {"carrier": flight["carrier"]}, {"origin": flight["origin"]}
     route = {**origin, "dest": flight["dest"]}
     number = {**carrier, **route, "flight": flight["flight"]}
@@ -95,7 +92,7 @@ def test_features_of_flights_are_what_a_loop_gives(days, table, index):
     at_hour = [
         loop.more(e) for e in loop.known if e["origin"] == flight["origin"] and _hour(e) == hour
     ]
-    want = {
+    return {
         "hour_log_odds": _log_odds(loop.of_hour(hour)),
         "carrier_hour_log_odds": _log_odds(loop.of_carrier(flight["carrier"], hour)),
         "carrier_more": loop.by(50, **carrier),
@@ -110,8 +107,29 @@ def test_features_of_flights_are_what_a_loop_gives(days, table, index):
         "carrier_day_more": loop.by(20, 24, **carrier) - loop.by(20, 24),
         "origin_day_more": loop.by(20, 24, **origin) - loop.by(20, 24),
     }
-    assert row["as_of"] == EVENING
-    assert {name: row[name] for name in want} == pytest.approx(want)
+
+
+def test_features_of_flights_are_what_a_loop_gives(days, table):
+    """Compared in pairs, for which the mean of the day does not matter."""
+    history = pa.concat_tables([day["flights"] for day in days]).to_pylist()
+    flights, loop = {event["id"]: event for event in history}, Loop(history)
+    rows = table.take([0, 50, 200, 320]).to_pylist()
+    want = [_of_flight(loop, flights[row["id"]]) for row in rows]
+    assert {row["as_of"] for row in rows} == {EVENING}
+    for row, wanted in zip(rows[1:], want[1:], strict=True):
+        got = {name: row[name] - rows[0][name] for name in wanted}
+        assert got == pytest.approx({name: wanted[name] - want[0][name] for name in wanted})
+
+
+def test_features_of_flights_are_differences_from_the_mean_of_their_day(days):
+    flights = days[-1]["flights"]
+    tails = pa.array(["N1"] * flights.num_rows)
+    whole = flights.set_column(flights.schema.get_field_index("tailnum"), "tailnum", tails)
+    table = dayahead.features([*days[:-1], {**days[-1], "flights": whole}], DAY)
+    assert table.num_rows == flights.num_rows
+    for name in table.column_names:
+        if name.endswith(("_more", "_log_odds")):
+            assert np.mean(table[name].to_numpy()) == pytest.approx(0, abs=1e-12), name
 
 
 def test_features_of_the_day_are_what_a_loop_gives(days, table):
