@@ -16,8 +16,6 @@ from registry.usecase import FURTHER_STEPS, STEPS, load_usecase
 
 #: Every kind of work: the modules of `jobs` that an attempt can name.
 KINDS = (*STEPS, *FURTHER_STEPS)
-#: The size `gpu` is asked for by name; no job climbs to it.
-ALL_SIZES = tuple(dict.fromkeys((*SIZES, "gpu")))
 #: Addresses that go along with a registration, where they are set. No secret is among them.
 PASSED = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ALLOW_HTTP")
 #: The same, for those who read or write heads; workers do neither.
@@ -76,7 +74,7 @@ def work(
     return [
         Wanted(spec, expressions({**base, "kind": kind, "size": size}))
         for kind in KINDS
-        for size in ALL_SIZES
+        for size in SIZES
     ]
 
 

@@ -79,7 +79,7 @@ def compare(server: NomadServer, folder: Path, jobs: int, cap: int, rounds: int)
     ratios = []
     for turn in range(rounds):
         found = {}
-        for name in ("bare", "penstock"):
+        for name in ("bare", "penstock")[:: 1 if turn % 2 else -1]:  # who is first takes turns
             found[name] = _measured(server, folder / f"{name}-{turn}", name, "noop", jobs, cap)
             server.api.put("/v1/system/gc", {})  # so that each finds a short list of jobs
         walls = {name: each["wall"] for name, each in found.items()}

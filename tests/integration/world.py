@@ -7,6 +7,8 @@ once, and no attempt ever had more than one child.
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import stat
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from pipelines.registration.register import plan, register
 from pipelines.registration.specs import WORK, read_spec
 from pipelines.registration.wanted import Wanted, expressions, shared
 from pipelines.runners.nomad.transport import Access
+from pipelines.runs import list_runs
 from registry.artifacts.attempt import Attempt, end_of, is_record, read_attempt
 from registry.artifacts.fetch import fetch, read_manifest
 from registry.artifacts.store import open_environment
@@ -145,6 +148,10 @@ class Round:
         found = [read_attempt(store, path) for path in store.list("attempts/") if is_record(path)]
         return sorted(found, key=lambda attempt: attempt.created)
 
+    def runs(self) -> list[str]:
+        """The names of the runs that began: those that found something to do."""
+        return [run.run for run, _ in list_runs(self.store, 10)]
+
     def ends(self, kind: str) -> list[str]:
         """How the attempts at the artifact of a kind ended; "open" where nobody has told."""
         return [self._end(attempt) for attempt in self.attempts() if attempt.kind == kind]
@@ -198,6 +205,21 @@ class Round:
 def until(holds: Any, what: str) -> None:
     """Wait until `holds()`, with patience for a busy machine."""
     process.until(holds, what, PATIENCE)
+
+
+def tells(pipeline: subprocess.Popen[str], words: str) -> None:
+    """Wait until a pipeline that goes on has said `words`; takes what it said so far."""
+    assert pipeline.stdout is not None
+    source, said = pipeline.stdout.fileno(), b""
+
+    def has() -> bool:
+        nonlocal said
+        if select.select([source], [], [], 0)[0]:
+            said += os.read(source, 65536)
+        assert pipeline.poll() is None, said.decode()
+        return words.encode() in said
+
+    until(has, f"the pipeline says {words!r}")
 
 
 def stop_job(nomad: NomadServer, job: str) -> None:

@@ -81,12 +81,9 @@ def test_sizes_are_those_of_the_code():
     rows = re.findall(
         r"^ +(\w+) += \{ cpus = (\d+), memory = (\d+), gpus = (\d+) \}", text, re.MULTILINE
     )
-    found = {name: (int(cpus), int(memory)) for name, cpus, memory, _ in rows}
-    assert {name: (size.cpus, size.memory_mb) for name, size in SIZES.items()}.items() <= (
-        found.items()
-    )
-    assert set(found) == set(wanted.ALL_SIZES)
-    assert {name for name, *_, gpus in rows if int(gpus)} == {"gpu"}
+    found = [(name, *map(int, numbers)) for name, *numbers in rows]
+    assert found == [(s.name, s.cpus, s.memory_mb, s.gpus) for s in SIZES.values()]
+    assert [name for name, *_, gpus in found if gpus] == ["gpu"]
 
 
 def test_payload_and_meta_are_those_of_the_code():

@@ -13,8 +13,9 @@ import pytest
 from pipelines.registration.cluster import batch_cluster
 from pipelines.registration.register import plan, register
 from pipelines.registration.specs import WORK
-from pipelines.registration.wanted import ALL_SIZES, KINDS, Wanted
+from pipelines.registration.wanted import KINDS, Wanted
 from pipelines.runners.nomad import contract
+from pipelines.runners.sizes import SIZES
 from registry.artifacts.attempt import JobSpec, RecipeRecord, open_attempt
 from registry.artifacts.records import encode_record
 from registry.artifacts.store import open_store
@@ -25,7 +26,7 @@ from tests.registry.makers import a_recipe, commit_one
 from tests.servers import process
 from tests.servers.nomad import NomadServer
 
-WORK_JOBS = len(KINDS) * len(ALL_SIZES)
+WORK_JOBS = len(KINDS) * len(SIZES)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.registration.wanted import ALL_SIZES, KINDS
+from pipelines.registration.wanted import KINDS
+from pipelines.runners.sizes import SIZES
 from tests.jobspecs import rig
 from tests.servers import fixtures
 
@@ -22,7 +23,7 @@ VAULT: dict[str, Any] = {
 
 @pytest.mark.parametrize("driver", rig.DRIVERS)
 def test_work_of_every_kind_and_size_is_valid(nomad_server, driver):
-    for kind, size in product(KINDS, ALL_SIZES):
+    for kind, size in product(KINDS, SIZES):
         job = rig.parsed(nomad_server, "job", driver, kind=kind, size=size)
         assert rig.faults(nomad_server, job) == "", (kind, size)
         assert job["ID"] == job["Name"] == f"penstock-{kind}-{size}"
@@ -30,7 +31,7 @@ def test_work_of_every_kind_and_size_is_valid(nomad_server, driver):
 
 @pytest.mark.parametrize("vault", [{}, VAULT], ids=["plain", "vault"])
 @pytest.mark.parametrize("driver", rig.DRIVERS)
-@pytest.mark.parametrize("size", ALL_SIZES)
+@pytest.mark.parametrize("size", SIZES)
 def test_nomad_job_validate_accepts_the_work(driver, size, vault):
     assert rig.validate(fixtures.require("nomad"), "job", driver, size=size, **vault) == ""
 
@@ -63,7 +64,7 @@ def test_what_is_wrong_is_seen():
 
 
 def test_nomad_never_repeats_the_work(nomad_server):
-    for size in ALL_SIZES:
+    for size in SIZES:
         (group,) = rig.parsed(nomad_server, "job", size=size)["TaskGroups"]
         assert group["RestartPolicy"]["Attempts"] == 0
         assert group["RestartPolicy"]["Mode"] == "fail"

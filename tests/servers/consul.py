@@ -172,6 +172,7 @@ def _make(
         [program, "agent", *mode, "-config-file", config],
         log=folder / "consul.log",
         ready=lambda: _is_ready(server),
+        port=port,
     )
     server = ConsulServer(program, folder, port, agent, token, persistent)
     return server

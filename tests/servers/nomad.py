@@ -270,6 +270,7 @@ def _agent(
         log=nomad.folder / f"{name}.log",
         ready=lambda: _is_healthy(api),
         env={MARK: str(nomad.folder)},
+        port=ports.http,
     )
 
 

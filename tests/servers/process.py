@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from tests.servers import listeners
+
 #: Below the ports that Linux hands to outgoing connections, so that a server that is stopped and
 #: started again finds its port still free; below those that Nomad hands to its tasks, too.
 PORTS = range(10_000, 20_000)
@@ -80,6 +82,8 @@ class Agent:
         ready: asked until it says yes; may raise OSError while nobody listens.
         env: added to a minimal environment, so that the shell's settings do not leak in.
         patience: seconds until a server that is not ready counts as failed.
+        port: the loopback port that it is asked at, which must be its own: whoever took it first
+            answers as well, and would be taken for it.
     """
 
     def __init__(
@@ -89,12 +93,14 @@ class Agent:
         ready: Callable[[], bool],
         env: Mapping[str, str] | None = None,
         patience: float = 90,
+        port: int | None = None,
     ) -> None:
         self.command = [str(word) for word in command]
         self.log = log
         self.ready = ready
         self.env = dict(env or {})
         self.patience = patience
+        self.port = port
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,7 +118,8 @@ class Agent:
         """Start the process and wait until it is ready.
 
         Raises:
-            ServerFailedError: it ended early or did not become ready; it runs no more.
+            ServerFailedError: it ended early, did not become ready, or somebody else has its port;
+                it runs no more.
         """
         assert not self.running, f"{self.command[0]} runs already"
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
@@ -136,10 +143,19 @@ class Agent:
         while not self._is_ready():
             if process.poll() is not None:
                 raise ServerFailedError(f"exited with {process.returncode}:\n{log_tail(self.log)}")
+            self._check_port(process.pid)
             if time.monotonic() > deadline:
                 tail = log_tail(self.log)
                 raise ServerFailedError(f"not ready after {self.patience:.0f} s:\n{tail}")
             time.sleep(0.02)
+        self._check_port(process.pid)
+
+    def _check_port(self, pid: int) -> None:
+        if self.port is not None and listeners.is_foreign(self.port, pid):
+            raise ServerFailedError(
+                f"port {self.port}: address already in use, by another process than "
+                f"{Path(self.command[0]).name} ({pid})"
+            )
 
     def _is_ready(self) -> bool:
         try:
@@ -166,13 +182,14 @@ def running(
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
     patience: float = 30,
+    port: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` until the block ends; enter it when `ready()` holds. See `Agent`.
 
     Raises:
         ServerFailedError: it ended early or did not become ready.
     """
-    agent = Agent(command, log, ready, env, patience)
+    agent = Agent(command, log, ready, env, patience, port)
     try:
         agent.start()
         assert agent.process is not None

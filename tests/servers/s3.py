@@ -83,4 +83,5 @@ def _running(program: Path, server: S3Server) -> contextlib.AbstractContextManag
         log=server.log,
         ready=lambda: process.accepts(server.port),
         env={"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
+        port=server.port,
     )

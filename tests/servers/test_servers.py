@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 
-from tests.servers import process, remains
+from tests.servers import listeners, process, remains
 
 
 def test_the_s3_server_lets_one_of_many_writers_create_a_key(s3_url):
@@ -57,6 +58,28 @@ def test_a_server_that_hangs_says_so_and_is_stopped(tmp_path):
     with pytest.raises(process.ServerFailedError, match=r"not ready after 0 s"):
         agent.start()
     assert not agent.running
+
+
+def test_a_server_that_answers_at_the_port_of_another_is_not_taken_for_it(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as foreign:
+        port = foreign.getsockname()[1]
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        agent = process.Agent(
+            command, tmp_path / "log", ready=lambda: process.accepts(port), port=port
+        )
+        with pytest.raises(process.ServerFailedError, match=f"port {port}: address already in use"):
+            agent.start()
+        assert not agent.running
+
+
+def test_a_server_has_its_port_to_itself(tmp_path):
+    port = process.free_port()
+    command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with process.running(
+        command, tmp_path / "log", lambda: process.accepts(port), port=port
+    ) as own:
+        assert not listeners.is_foreign(port, own.pid)
+        assert listeners.is_foreign(port, os.getpid())
 
 
 def test_a_server_is_started_again_by_the_same_command(tmp_path):

@@ -193,6 +193,7 @@ def _make_dev(program: Path, folder: Path, port: int) -> VaultServer:
         log=folder / "vault.log",
         ready=lambda: _answers(server.api, "/v1/secret/config"),
         env={"VAULT_DEV_ROOT_TOKEN_ID": token},
+        port=port,
     )
     server = VaultServer(program, folder, port, agent, dev=True, token=token)
     return server
@@ -212,6 +213,7 @@ def _make_on_disk(program: Path, folder: Path, port: int) -> VaultServer:
         [program, "server", "-config", folder / "vault.json"],
         log=folder / "vault.log",
         ready=lambda: "sealed" in server.api.get("/v1/sys/seal-status"),
+        port=port,
     )
     server = VaultServer(program, folder, port, agent, dev=False)
     server.unseal_key, server.token = _kept(folder)

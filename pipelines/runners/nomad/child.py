@@ -33,6 +33,9 @@ class Child:
     #: Monotonic times: since when it has been pending without any allocation, and ruled out.
     pending_since: float = field(default_factory=time.monotonic)
     ruled_out_since: float | None = None
+    #: Monotonic times: since when its task has been starting, and the last look at why.
+    starting_since: float = 0.0
+    looked_at: float = 0.0
     asked_to_end: bool = False
     #: Whether the last list did not show it any more, although it has not ended.
     ending: bool = False
@@ -42,19 +45,18 @@ class Child:
         if self.over.is_set():
             return
         state = state_of(stub)
-        if isinstance(state, Queued):
-            if isinstance(self.state, Queued):
-                return  # the reason that was found out stays until it runs
-        else:
+        if isinstance(state, Queued | Starting) and type(state) is type(self.state):
+            return  # the reason that was found out stays until it is something else
+        if not isinstance(state, Queued):
             self.ran = True
             self.ruled_out_since = None
-            self.pending_since = time.monotonic()
+            self.pending_since = self.starting_since = time.monotonic()
         self.state = state
 
     def explain(self, reason: str) -> None:
-        """Say why it is queued."""
-        if isinstance(self.state, Queued):
-            self.state = Queued(reason)
+        """Say why it is queued, or what its start waits for."""
+        if isinstance(self.state, Queued | Starting):
+            self.state = msgspec.structs.replace(self.state, reason=reason)
 
     def finish(self, state: Ended | Vanished) -> None:
         """Record its end; the first one stays."""

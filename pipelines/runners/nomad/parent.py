@@ -7,9 +7,10 @@ is not on it has ended, or is gone, and only such children cost a request of the
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from pipelines.runners.nomad.child import Child
@@ -19,11 +20,12 @@ from pipelines.runners.nomad.errors import NomadAway, NomadRefused
 from pipelines.runners.nomad.failures import verdict
 from pipelines.runners.nomad.queue import QueueWatch
 from pipelines.runners.nomad.records import JobStub
+from pipelines.runners.nomad.setup import SetupWatch
 from pipelines.runners.protocol import RunnerClosed
-from pipelines.runners.states import CAUSES, Ended, Queued
+from pipelines.runners.states import CAUSES, Ended, Queued, Starting
 from registry.artifacts.attempt import Attempt
 
-#: Seconds: between two answers at least, without a change at most, and while something is queued.
+#: Seconds: between two answers at least, without a change at most, and while something does not run.
 PACE, RECONCILE, QUEUED = 1.0, 60.0, 5.0
 #: Seconds between two tries while Nomad is away: at first, and at most.
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0
@@ -45,12 +47,29 @@ class Parent:
         self._log = log
         self._prefix = children_prefix(name)
         self._queue = QueueWatch(client, name)
+        self._setup = SetupWatch(client)
         self._children: dict[str, Child] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._expected = 0
         #: Why Nomad cannot be asked at the moment; empty when it can.
         self.trouble = ""
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """While the block dispatches a child and follows it, no query blocks for long.
+
+        One that began before the child was followed does not look after its deadline, nor after
+        what it waits for. The dispatch itself answers those that began before the block.
+        """
+        with self._changed:
+            self._expected += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._expected -= 1
 
     def follow(self, attempt: Attempt, name: str) -> Child:
         """Follow the child `name` of an attempt until it ends."""
@@ -113,7 +132,9 @@ class Parent:
         # Those that were followed before the question: the answer may be older than the others.
         for child in known:
             self._take_in(child, live.get(child.name))
-        self._queue.look(self._followed())
+        left = self._followed()
+        self._queue.look(left)
+        self._setup.look(left)
         self._forget_ended()
         return listing.at if listing.at >= index else 0
 
@@ -123,9 +144,10 @@ class Parent:
 
     def _patience(self, children: list[Child]) -> float:
         """Seconds that a query may block."""
-        if any(child.ending for child in children):
+        if self._expected or any(child.ending for child in children):
             return self._pace  # a stopped child is off the list at once; its end changes no list
-        longest = QUEUED if any(isinstance(c.state, Queued) for c in children) else RECONCILE
+        idle = any(isinstance(child.state, Queued | Starting) for child in children)
+        longest = QUEUED if idle else RECONCILE
         due = min((c.attempt.deadline for c in children if not c.asked_to_end), default=0.0)
         return min(longest, max(self._pace, due - time.time())) if due else longest
 

@@ -64,12 +64,19 @@ class Resources(Reply, frozen=True):
     devices: list[Device] | None = None
 
 
+class Secrets(Reply, frozen=True):
+    """How a task logs in to Vault."""
+
+    role: str = ""
+
+
 class Task(Reply, frozen=True):
     """A task of a group."""
 
     name: str
     driver: str = ""
     resources: Resources = Resources()
+    vault: Secrets | None = None
 
 
 class Disk(Reply, frozen=True):

@@ -78,8 +78,9 @@ class NomadRunner:
         self._check_open()
         if attempt.runner != self.name or self._known(attempt) is not None:
             return
-        stub = self._dispatched(Dispatch.of(self._prefix, attempt), reference)
-        child = self._follow(attempt, stub.id)
+        with self._parent(attempt).expecting():
+            stub = self._dispatched(Dispatch.of(self._prefix, attempt), reference)
+            child = self._follow(attempt, stub.id)
         if stub.status != "dead":
             child.see(stub)
 

@@ -27,6 +27,7 @@ class FakeVault:
     tokens: set[str] = field(default_factory=lambda: {"root"})
     #: Status and errors of every answer, where it is in trouble.
     trouble: tuple[int, list[str]] | None = None
+    sealed: bool = False
     lease: int = 3600
     #: Of a renewal; by default as long as the first.
     renewed_lease: int | None = None
@@ -64,6 +65,8 @@ def _answer(vault: FakeVault, path: str, headers: Any, body: Any) -> tuple[int, 
         return vault.trouble[0], {"errors": vault.trouble[1]}
     if path.endswith("/login"):
         return _login(vault, body)
+    if path == "/v1/sys/seal-status":
+        return 200, {"sealed": vault.sealed, "initialized": True}
     token = headers.get("X-Vault-Token")
     if path == "/v1/sys/wrapping/unwrap":
         return 200, {"data": {"secret_id": f"unwrapped-from-{token}"}}

@@ -43,6 +43,7 @@ class RecordedJob:
     stop: bool = False
     counts: dict[str, int] = field(default_factory=lambda: {"Running": 1})
     allocations: list[dict[str, Any]] = field(default_factory=list)
+    task: dict[str, Any] = field(default_factory=lambda: {"Name": "job", "Vault": None})
     evaluations: list[dict[str, Any]] = field(
         default_factory=lambda: [{"ID": "e", "TriggeredBy": "job-register", "Priority": 50}]
     )
@@ -51,7 +52,11 @@ class RecordedJob:
         """Its stub."""
         summary = {"Summary": {"job": self.counts}}
         facts = {"ID": self.name, "Status": self.status, "Stop": self.stop, "Meta": self.meta}
-        return {**facts, "JobSummary": summary, "TaskGroups": None}
+        return {
+            **facts,
+            "JobSummary": summary,
+            "TaskGroups": [{"Name": "job", "Tasks": [self.task]}],
+        }
 
 
 class RecordedNomad:

@@ -313,6 +313,22 @@ def test_what_may_not_be_stopped_at_its_deadline_ends_all_the_same(nomad, runner
     assert runner.state(other) == Running()
 
 
+def test_a_child_is_looked_after_from_its_dispatch_on(nomad, runner, monkeypatch):
+    """A query that blocks for a minute and began before it was followed would not."""
+    started(runner)
+    dispatch = runner._client.dispatch
+
+    def slowly(*words: object) -> str:
+        name = dispatch(*words)
+        asked = nomad.count(LIST)
+        eventually(lambda: nomad.count(LIST) > asked + 2, "queries that know nothing of it")
+        return name
+
+    monkeypatch.setattr(runner._client, "dispatch", slowly)
+    attempt = started(runner, deadline=time.time() + 0.1)
+    assert end_of(runner, attempt).kind is Kind.TIMEOUT
+
+
 def test_a_child_that_is_gone_needs_no_stop(nomad, runner):
     attempt = started(runner)
     nomad.jobs.clear()
