@@ -131,6 +131,7 @@ class Dispatcher:
         if past:
             end = self._end(past[-1]) or self._left_end(past[-1], recipe, step)
             if end is None:
+                self._tell_adopted(past[-1], step)
                 return past[-1]
             if end.kind == Kind.OOM and tries.made == 0:
                 tries.size = larger(tries.size, next_size(past[-1].size) or past[-1].size)
@@ -148,6 +149,11 @@ class Dispatcher:
         tries.opened()
         self._observer.started(step, attempt.number, attempt.size)
         return attempt
+
+    def _tell_adopted(self, attempt: Attempt, step: str) -> None:
+        if attempt.run != self._run:
+            reason = f"attempt {attempt.number} was begun by run {attempt.run}, and is followed"
+            self._observer.waiting(step, reason)
 
     def _end(self, attempt: Attempt) -> AttemptEnd | None:
         try:

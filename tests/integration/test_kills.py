@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.world import Round, World, stop_job, until
+from tests.integration.world import Round, World, stop_job, tells, until
 from tests.plugins.campaign import Campaign
 from tests.plugins.campaign import Round as Turn
+from tests.servers import remains
 from tests.servers.fixtures import require
 from tests.servers.nomad import nomad_agent
 
@@ -64,20 +65,33 @@ def once(made: Round) -> bool:
 
 @pytest.mark.campaign
 def test_a_killed_pipeline(campaign: Campaign, world: World):
-    """The next one takes up the child that runs; it is not made again."""
-    for turn, made, kind in rounds(campaign, world, "pipeline"):
+    """The next one takes up the child that runs, and tells how it ended; it is not made again."""
+    for _, made, kind in rounds(campaign, world, "pipeline"):
+        first = made.start()
+        job, _ = made.await_held(kind, first)
+        child = made.child(kind)
+        first.kill()
+        second = made.start()
+        tells(second, "attempt 1 was begun by run ")
+        assert remains.lives(job)  # what was taken up had not ended
+        made.release()
+        made.succeeds(second)
+        assert once(made)
+        assert made.child(kind, dead=True) == child
+        assert made.ends(kind) == ["committed"]  # as the second saw it: the first is dead
+
+
+@pytest.mark.campaign
+def test_a_killed_pipeline_whose_job_ends_alone(campaign: Campaign, world: World):
+    """What a job commits while nobody waits for it is found, and not made again."""
+    for _, made, kind in rounds(campaign, world, "alone", short=1):
         first = made.start()
         made.await_held(kind, first)
         child = made.child(kind)
         first.kill()
-        alone = turn.number % 2 == 1
-        if alone:
-            made.release()  # it may end while nobody waits for it
-        second = made.start()
-        if not alone:
-            until(lambda made=made: len(made.runs()) == 2, "the second run began")
         made.release()
-        made.succeeds(second)
+        until(lambda made=made, child=child: made.is_dead(child), "the child has ended")
+        made.succeeds(made.start())
         assert once(made)
         assert made.child(kind, dead=True) == child
 

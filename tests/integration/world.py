@@ -24,7 +24,6 @@ from pipelines.registration.register import plan, register
 from pipelines.registration.specs import WORK, read_spec
 from pipelines.registration.wanted import Wanted, expressions, shared
 from pipelines.runners.nomad.transport import Access
-from pipelines.runs import list_runs
 from registry.artifacts.attempt import Attempt, end_of, is_record, read_attempt
 from registry.artifacts.fetch import fetch, read_manifest
 from registry.artifacts.store import open_environment
@@ -148,10 +147,6 @@ class Round:
         found = [read_attempt(store, path) for path in store.list("attempts/") if is_record(path)]
         return sorted(found, key=lambda attempt: attempt.created)
 
-    def runs(self) -> list[str]:
-        """The names of the runs that began: those that found something to do."""
-        return [run.run for run, _ in list_runs(self.store, 10)]
-
     def ends(self, kind: str) -> list[str]:
         """How the attempts at the artifact of a kind ended; "open" where nobody has told."""
         return [self._end(attempt) for attempt in self.attempts() if attempt.kind == kind]
@@ -173,6 +168,10 @@ class Round:
         jobs = [job for job in self.children() if job["ParentID"].startswith(f"penstock-{kind}-")]
         (found,) = [job["ID"] for job in jobs if (job["Status"] == "dead") == dead]
         return str(found)
+
+    def is_dead(self, child: str) -> bool:
+        """Whether Nomad says that a child has ended."""
+        return any(job["ID"] == child and job["Status"] == "dead" for job in self.children())
 
     def counts(self) -> Counter[tuple[str, str]]:
         """How many children each attempt (key, number) has."""

@@ -237,6 +237,8 @@ def test_a_live_attempt_of_another_pipeline_is_adopted(bench):
     second.join()
     assert found[0].producer.run == "run-1"
     assert one.sizes() == ["s"]
+    told = ("waiting", STEP, "attempt 1 was begun by run run-1, and is followed")
+    assert one.recorder.told.count(told) == 1
 
 
 def test_a_job_that_outlived_its_pipeline_is_found_again(bench):

@@ -19,6 +19,8 @@ from tests.servers import listeners
 #: Below the ports that Linux hands to outgoing connections, so that a server that is stopped and
 #: started again finds its port still free; below those that Nomad hands to its tasks, too.
 PORTS = range(10_000, 20_000)
+#: Seconds that a server may take on a machine that is very busy with other things.
+PATIENCE = 300
 
 
 class ServerFailedError(Exception):
@@ -92,7 +94,7 @@ class Agent:
         log: Path,
         ready: Callable[[], bool],
         env: Mapping[str, str] | None = None,
-        patience: float = 90,
+        patience: float = PATIENCE,
         port: int | None = None,
     ) -> None:
         self.command = [str(word) for word in command]
@@ -181,7 +183,7 @@ def running(
     log: Path,
     ready: Callable[[], bool],
     env: Mapping[str, str] | None = None,
-    patience: float = 30,
+    patience: float = PATIENCE,
     port: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` until the block ends; enter it when `ready()` holds. See `Agent`.
@@ -242,7 +244,7 @@ def stop(process: subprocess.Popen[bytes], grace: float = 5) -> None:
         process.wait()
 
 
-def until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
+def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Wait until `holds()`; one that raises OSError, as an unreachable server does, does not yet.
 
     Raises:

@@ -187,7 +187,7 @@ def test_killing_consul_fails_no_request(
     world.promote()
     with world.serve() as running:
         instance = world.reported(1).instance
-        for turn in campaign.rounds(short=2):
+        for turn in campaign.rounds(short=20 if campaign.long else 2):
             with Load(running.address, BODIES, connections=4, pause=0.005) as load:
                 load.wait(turn.random.randint(1, 100))
                 mortal.kill()
@@ -229,7 +229,7 @@ def test_wiping_consul_fails_no_request_and_reuses_no_revision(
     world.promote()
     with world.serve() as running:
         revision = world.reported(1).revision
-        for turn in campaign.rounds(short=2):
+        for turn in campaign.rounds(short=20 if campaign.long else 2):
             with Load(running.address, BODIES, connections=4, pause=0.005) as load:
                 load.wait(turn.random.randint(1, 100))
                 mortal.wipe()

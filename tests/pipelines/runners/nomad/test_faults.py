@@ -319,7 +319,7 @@ def test_a_child_is_looked_after_from_its_dispatch_on(nomad, runner, monkeypatch
     dispatch = runner._client.dispatch
 
     def slowly(*words: object) -> str:
-        name = dispatch(*words)
+        name: str = dispatch(*words)
         asked = nomad.count(LIST)
         eventually(lambda: nomad.count(LIST) > asked + 2, "queries that know nothing of it")
         return name
