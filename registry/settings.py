@@ -179,6 +179,7 @@ TABLE: tuple[Setting, ...] = (
     # serving
     _row("serving_host", str, "127.0.0.1", "address that the endpoint is bound to"),
     _row("serving_port", _port, 8080, "port of the endpoint; 0 takes any free one"),
+    _row("serving_grpc_port", _port, None, "port for gRPC; 0: any free one; default: no gRPC"),
     _row(
         "serving_allow_public",
         _flag,

@@ -23,7 +23,11 @@ from serving.messages import Forked, ToForkserver, decoder
 
 log = get_logger("serving.forkserver")
 #: Module of each role; its `main(channel)` is the child's life.
-ROLES = {"worker": "serving.worker", "gateway": "serving.gateway.process"}
+ROLES = {
+    "worker": "serving.worker",
+    "gateway": "serving.gateway.process",
+    "grpc": "serving.gateway.rpc.process",
+}
 #: Exit status of a child that ended by an exception.
 FAILED = 70
 

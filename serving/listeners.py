@@ -10,10 +10,48 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from registry.errors import ConfigError
+from serving.options import Options
 
 BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """The sockets of a service: one for each gateway that speaks HTTP, and what keeps gRPC's port."""
+
+    http: Sequence[socket.socket]
+    grpc: Sequence[socket.socket] = ()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port for HTTP."""
+        host, port = self.http[0].getsockname()[:2]
+        return host, port
+
+    @property
+    def grpc_address(self) -> tuple[str, int] | None:
+        """Host and port for gRPC, if it is spoken."""
+        if not self.grpc:
+            return None
+        host, port = self.grpc[0].getsockname()[:2]
+        return host, port
+
+
+def open_listeners(options: Options) -> Listeners:
+    """Open what `options` ask for. Raises Refused (see `Options.check_bind`), ConfigError."""
+    options.check_bind()
+    http = listen(options.host, options.port, options.gateways)
+    if options.grpc_port is None:
+        return Listeners(http)
+    try:
+        held = reserve(options.host, options.grpc_port, "PENSTOCK_SERVING_GRPC_PORT")
+    except ConfigError:
+        close_all(http)
+        raise
+    return Listeners(http, [held])
 
 
 def listen(host: str, port: int, count: int = 1, variable: str = "") -> list[socket.socket]:

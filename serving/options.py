@@ -15,6 +15,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    #: Port of the gateway that speaks gRPC; None: there is none.
+    grpc_port: int | None = None
     allow_public: bool = False
     open_metrics: bool = False
     #: Whether clients must show a token; which ones are known goes its own way.
@@ -44,6 +46,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         fields = (f for f in cls.__struct_fields__ if f not in own)
         values = {name: getattr(settings, f"serving_{name}") for name in fields}
         return cls(**values, **own)
+
+    @property
+    def all_gateways(self) -> int:
+        """How many gateways there are, of either kind."""
+        return self.gateways + (self.grpc_port is not None)
 
     def check_bind(self) -> None:
         """Refuse to open a port to other machines unless that was asked for, and tokens are set.

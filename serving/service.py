@@ -16,7 +16,7 @@ from registry.aliases.decision import parse_alias
 from registry.errors import UsageError
 from registry.settings import Settings
 from serving.deployment import Deployment
-from serving.listeners import listen
+from serving.listeners import open_listeners
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.presence import open_presence
@@ -51,15 +51,17 @@ def serve(
     var = _folder(settings)
     source = Source(settings, var / "artifacts")
     source.open()
-    options.check_bind()
+    options.check_bind()  # before the tokens, which may be asked of Vault
     tokens = open_tokens(settings)
-    listeners = listen(options.host, options.port, options.gateways)
-    bound = listeners[0].getsockname()[:2]
-    url = _url(bound)
+    listeners = open_listeners(options)
+    url = _url(listeners.address)
     if address_file is not None:
         _write_address(address_file, url)
     say = partial(print, file=out or sys.stdout, flush=True)
-    say(f"penstock serves {', '.join(f'{m}@{a}' for m, a in wanted)} at {url}/ (not ready yet)")
+    where = f"{url}/"
+    if listeners.grpc_address is not None:
+        where += f" and for gRPC at {_url(listeners.grpc_address).removeprefix('http://')}"
+    say(f"penstock serves {', '.join(f'{m}@{a}' for m, a in wanted)} at {where} (not ready yet)")
 
     def on_ready(deployments: list[Deployment]) -> None:
         live = ", ".join(_describe(deployment) for deployment in deployments)
@@ -73,7 +75,7 @@ def serve(
         Pointers(var / "pointers"),
         listeners,
         on_ready,
-        open_presence(settings, wanted, bound),
+        open_presence(settings, wanted, listeners.address),
         tokens,
     )
     asyncio.run(supervisor.run())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from registry.aliases import Head, Heads
@@ -16,6 +15,7 @@ from serving.children import Children
 from serving.deployment import Deployment, Fetch
 from serving.front import Front
 from serving.fronts import Fronts
+from serving.listeners import Listeners
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
@@ -42,7 +42,7 @@ class Supervisor:
         heads: Heads,
         fetch: Fetch,
         pointers: Pointers,
-        listeners: Sequence[socket.socket],
+        listeners: Listeners,
         on_ready: Callable[[list[Deployment]], None],
         presence: Presence,
         tokens: ClientTokens | None = None,
@@ -102,10 +102,12 @@ class Supervisor:
 
     def _fronts(self, children: Children) -> Fronts:
         models = [model for model, _ in self._wanted]
+        sockets = [("gateway", each) for each in self._listeners.http]
+        sockets += [("grpc", each) for each in self._listeners.grpc]
         return Fronts(
             [
-                Front(children, listener, self._options, models, number=number)
-                for number, listener in enumerate(self._listeners)
+                Front(children, each, self._options, models, role=role, number=number)
+                for number, (role, each) in enumerate(sockets)
             ]
         )
 

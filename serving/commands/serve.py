@@ -32,6 +32,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--port", type=a_port, metavar="N", help="PENSTOCK_SERVING_PORT; 0 takes any free one"
     )
     parser.add_argument(
+        "--grpc-port", type=a_port, metavar="N", help="PENSTOCK_SERVING_GRPC_PORT; no gRPC if unset"
+    )
+    parser.add_argument(
         "--address-file", metavar="FILE", type=Path, help="write host:port here once it is open"
     )
     return parser
@@ -49,7 +52,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from serving.service import parse_models, serve
 
     wanted = parse_models(args.models)
-    settings = settings_of(args, serving_host=args.host, serving_port=args.port)
+    settings = settings_of(
+        args, serving_host=args.host, serving_port=args.port, serving_grpc_port=args.grpc_port
+    )
     for model, alias in wanted:
         _look(settings, model, alias, console)
     out = sys.stderr if console.json else sys.stdout

@@ -34,11 +34,17 @@ class Doorkeeper:
 
     def admit(self, exchange: Exchange) -> RequestError | None:
         """Why the request is refused, or None."""
-        if not self.required or _path(exchange) in self._open:
+        if _path(exchange) in self._open:
+            return None
+        return self.check(exchange.authorization)
+
+    def check(self, authorization: bytes) -> RequestError | None:
+        """Why a request that shows this is refused, or None."""
+        if not self.required:
             return None
         if self._digests is None:
             return TokensMissing("no token can be checked now")
-        scheme, _, token = exchange.authorization.partition(b" ")
+        scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             return Unauthorized("a token is needed", "", "Send `Authorization: Bearer TOKEN`.")
         client = self._client(token.strip())

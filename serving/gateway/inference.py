@@ -83,13 +83,14 @@ class Inference:
             if work.error is not None or work.result is None:
                 fail(exchange, work.error or RequestError("the request was dropped"))
                 return
-            self._count(work)
+            self.count(work)
             reply(work.pin, work.result)
 
         matrix = served.encode(inputs)
         return Work(matrix, served.encoding, inputs, self._clock() + timeout, finish)
 
-    def _count(self, work: Work) -> None:
+    def count(self, work: Work) -> None:
+        """Count a request that is answered with a prediction."""
         labels = work.pin.labels
         now = self._clock()
         add = self._metrics.add

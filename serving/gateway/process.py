@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -14,14 +15,13 @@ from registry.errors import PenstockError
 from registry.logs import configure, get_logger
 from serving.channel import Channel
 from serving.errors import ChildDied
-from serving.gateway.app import App
 from serving.gateway.catalog import Catalog
 from serving.gateway.doorkeeper import Doorkeeper
-from serving.gateway.inference import Inference
 from serving.gateway.metrics import Metrics
+from serving.gateway.parts import Entrance, Parts
 from serving.gateway.served import Served
-from serving.gateway.server import HttpServer, Limits
 from serving.gateway.state import State
+from serving.gateway.web import http_server
 from serving.link import GatewayEnd
 from serving.messages import (
     Activate,
@@ -53,29 +53,40 @@ EXPIRE_EVERY = 0.05
 LOOK_EVERY = 1.0
 #: Seconds without a sign of the supervisor after which the gateway says that it is not live.
 SILENCE = 30.0
-#: Seconds in which an idle connection may still send a request after the listener was closed.
-LAST_CALL = 0.5
 
 
 def main(channel: Channel) -> None:
-    """Serve until the supervisor says Close or goes away."""
+    """Be a gateway that speaks HTTP until the supervisor says Close or goes away."""
+    run(channel, http_server)
+
+
+def run(channel: Channel, enter: Callable[[Parts], Entrance]) -> None:
+    """Serve at the entrance that `enter` makes until the supervisor says Close or goes away."""
     received = channel.receive()
     if received is None:
         return
     start, (listener,) = _decode(received[0]), received[1]
     assert isinstance(start, Start)
     configure(start.options.log_level)
-    uvloop.run(_serve(channel, start, socket.socket(fileno=listener)))
+    uvloop.run(_serve(channel, start, socket.socket(fileno=listener), enter))
 
 
-async def _serve(channel: Channel, start: Start, listener: socket.socket) -> None:
-    await Gateway(channel, start, listener).run()
+async def _serve(
+    channel: Channel, start: Start, listener: socket.socket, enter: Callable[[Parts], Entrance]
+) -> None:
+    await Gateway(channel, start, listener, enter).run()
 
 
 class Gateway:
     """The parts of one gateway, and what it does on each message of the supervisor."""
 
-    def __init__(self, channel: Channel, start: Start, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        start: Start,
+        listener: socket.socket,
+        enter: Callable[[Parts], Entrance],
+    ) -> None:
         options = start.options
         self._loop = asyncio.get_running_loop()
         self._channel = channel
@@ -89,25 +100,20 @@ class Gateway:
         self._door = Doorkeeper(
             self._metrics, required=options.tokens, open_metrics=options.open_metrics
         )
-        inference = Inference(self._catalog, self._metrics, clock, options.request_timeout)
-        app = App(
+        parts = Parts(
+            options,
             self._catalog,
-            inference,
             self._metrics,
             self._state,
+            self._door,
+            clock,
             lambda model: self._send(Check(model)),
-            options.max_body,
         )
-        limits = Limits(
-            options.max_header, options.max_body, options.read_timeout, options.idle_timeout
-        )
-        admit = self._door.admit
-        self._http = HttpServer(app.handle, limits, options.max_connections, clock, admit)
+        self._entrance = enter(parts)
         self._generations: dict[int, Served] = {}
-        self._share = start.number / options.gateways
+        self._share = start.number / options.all_gateways
         self._last_tick = clock()
         self._done = asyncio.Event()
-        self._accepting: asyncio.Server | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         for dispatcher in self._catalog:
@@ -133,7 +139,7 @@ class Gateway:
     async def _look_around(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            self._http.check_time()
+            self._entrance.check_time()
             self._state.live = time.monotonic() - self._last_tick < SILENCE
 
     # the supervisor ---------------------------------------------------------------------------
@@ -149,7 +155,7 @@ class Gateway:
     def _obey(self, message: Any, descriptors: list[int]) -> None:
         match message:
             case Open():
-                self._opening = asyncio.ensure_future(self._open())
+                self._opening = asyncio.ensure_future(self._entrance.open(self._listener))
             case Announce():
                 self._announce(message)
             case Connect():
@@ -161,7 +167,7 @@ class Gateway:
             case Tokens() | Notice() | Tick():
                 self._learn(message)
             case Drain():
-                self._state.draining = self._http.closing = True
+                self._state.draining = self._entrance.closing = True
             case Close():
                 self._closing = asyncio.ensure_future(self._close())
 
@@ -173,11 +179,6 @@ class Gateway:
                 self._note(message)
             case Tick():
                 self._last_tick = time.monotonic()
-
-    async def _open(self) -> None:
-        self._accepting = await self._loop.create_server(
-            self._http, sock=self._listener, backlog=1024
-        )
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(ChildDied):
@@ -219,15 +220,9 @@ class Gateway:
         self._metrics.add("reload_total", 1, labels)
 
     async def _close(self) -> None:
-        """Accept nothing more; end when every connection has had its last answer."""
-        self._state.draining = self._http.closing = True
+        """Accept nothing more; end when every request has had its answer."""
+        self._state.draining = self._entrance.closing = True
         if self._opening is not None:
             await self._opening
-        if self._accepting is not None:
-            self._accepting.close()
-        last_call = self._loop.time() + LAST_CALL
-        while self._http.connections:
-            await asyncio.sleep(0.02)
-            if self._loop.time() > last_call:
-                self._http.close_idle()
+        await self._entrance.close()
         self._done.set()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
 from serving.gateway.http import Connection
+from serving.listeners import BACKLOG
+
+#: Seconds in which an idle connection may still send a request after the listener was closed.
+LAST_CALL = 0.5
 
 Handler = Callable[[Exchange], None]
 #: Looks at the head of a request before its body is read; returns why it is refused, if it is.
@@ -43,6 +49,23 @@ class HttpServer:
         self.closing = False
         self.connections: set[Connection] = set()
         self._max = max_connections
+        self._accepting: asyncio.Server | None = None
+
+    async def open(self, listener: socket.socket) -> None:
+        """Accept connections at `listener`."""
+        loop = asyncio.get_running_loop()
+        self._accepting = await loop.create_server(self, sock=listener, backlog=BACKLOG)
+
+    async def close(self) -> None:
+        """Accept nothing more; returns when every connection has had its last answer."""
+        self.closing = True
+        if self._accepting is not None:
+            self._accepting.close()
+        last_call = self.now() + LAST_CALL
+        while self.connections:
+            await asyncio.sleep(0.02)
+            if self.now() > last_call:
+                self.close_idle()
 
     def __call__(self) -> Connection:
         """Protocol factory for `create_server`."""

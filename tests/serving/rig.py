@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,13 @@ class Service:
     def url(self) -> str:
         """The endpoint."""
         return f"http://{self.address}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Host and port of the gateway that speaks gRPC."""
+        found = re.search(r"for gRPC at (\S+)", self.log)
+        assert found is not None, "started without serving_grpc_port"
+        return found.group(1)
 
     def get(self, path: str) -> httpx.Response:
         """GET on one kept connection."""

@@ -5,7 +5,8 @@ What is live is decided by aliases alone; a request can ask to read them now, an
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -46,6 +47,11 @@ def check_load(body: bytes | bytearray) -> None:
         parameters = _decode_load(body).parameters if body else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError("the body is not a load request", str(error)) from None
+    check_parameters(parameters)
+
+
+def check_parameters(parameters: Collection[str]) -> None:
+    """Raise RequestError if a load has parameters."""
     if parameters:
         raise RequestError(
             f"load takes no parameters, and got {', '.join(sorted(parameters))[:200]}",
@@ -69,3 +75,12 @@ def _entry(dispatcher: Dispatcher, catalog: Catalog) -> dict[str, str]:
     elif notice is None:
         entry["state"] = "LOADING"
     return entry | {"reason": reason}
+
+
+def refuse_unload() -> NoReturn:
+    """Raise RequestError: requests take nothing out of service."""
+    raise RequestError(
+        "a model is not unloaded by a request",
+        "what is live is decided by its alias",
+        "Move the alias: penstock rollback, promote or publish.",
+    )

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from urllib.parse import unquote
 
-from serving.errors import RequestError, UnknownPath
+from serving.errors import UnknownPath
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import Exchange
 from serving.gateway.inference import Fail, Inference
@@ -139,8 +139,4 @@ class OipRoutes:
 
     def _unload(self, exchange: Exchange, model: str) -> None:  # noqa: ARG002 - an endpoint
         self._catalog.find(model)
-        raise RequestError(
-            "a model is not unloaded by a request",
-            "what is live is decided by its alias",
-            "Move the alias: penstock rollback, promote or publish.",
-        )
+        repository.refuse_unload()
