@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 from unittest.mock import patch
 
 from pipelines.events import Silent
@@ -33,9 +34,10 @@ ARTIFACTS = 6
 
 
 def start(
-    machine: str, folder: Path, env: Mapping[str, str], root: str = "publish"
-) -> subprocess.Popen[str]:
-    """Start a pipeline whose `var` lies in `folder`; stdout and stderr can be read from it."""
+    machine: str, folder: Path, env: Mapping[str, str], root: str = "publish",
+    output: int | IO[str] = subprocess.PIPE,
+) -> subprocess.Popen[str]:  # fmt: skip
+    """Start a pipeline whose `var` lies in `folder`; `output` takes stdout and stderr."""
     own = {
         "PENSTOCK_VAR": str(folder / "var"),
         "PENSTOCK_WHO": "tester",
@@ -47,7 +49,7 @@ def start(
     return subprocess.Popen(
         [sys.executable, "-m", "tests.integration.smallrun", machine, root],
         cwd=ROOT, env={**os.environ, **own, **env}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=output, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 

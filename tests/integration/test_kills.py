@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.world import Round, World, stop_job, tells, until
+from tests.integration.world import FOLLOWS, Round, World, stop_job, until
 from tests.plugins.campaign import Campaign
 from tests.plugins.campaign import Round as Turn
 from tests.servers import remains
@@ -72,7 +72,7 @@ def test_a_killed_pipeline(campaign: Campaign, world: World):
         child = made.child(kind)
         first.kill()
         second = made.start()
-        tells(second, "attempt 1 was begun by run ")
+        second.says(FOLLOWS)
         assert remains.lives(job)  # what was taken up had not ended
         made.release()
         made.succeeds(second)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from registry.errors import Temporary
-from tests.integration.world import Round, World, tells, until
+from tests.integration.world import Round, World, until
 from tests.plugins.campaign import Campaign
 from tests.servers.cluster import PROGRAMS, Cluster, cluster
 from tests.servers.fixtures import require, set_environment
@@ -57,7 +57,7 @@ def test_a_sealed_vault(
                 if turn.number % 2:
                     pipelines.pop().kill()
                 else:
-                    tells(pipelines[0], f"from Vault: Vault at {here.vault.address} is sealed")
+                    pipelines[0].says(f"from Vault: Vault at {here.vault.address} is sealed")
             finally:
                 here.vault.unseal()
             for pipeline in [*pipelines, made.start(**WITHOUT)]:

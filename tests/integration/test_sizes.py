@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.world import World, until
+from tests.integration.world import FOLLOWS, World, until
 from tests.plugins.campaign import Campaign
 from tests.servers.fixtures import require
 from tests.servers.nomad import nomad_agent
@@ -47,7 +47,10 @@ def test_two_pipelines_that_would_choose_other_sizes_share_one_child(
 ):
     for turn in campaign.rounds(short=20 if campaign.long else 2):
         with world.round(f"two-{turn.number}") as made:
+            made.hold("ingest")  # until both have met: one began it, the other follows
             pipelines = [made.start(SMALLRUN_SIZE=size) for size in ("s", "m")]
+            until(lambda both=pipelines: any(FOLLOWS in p.said for p in both), "they met")
+            made.release()
             for pipeline in pipelines:
                 made.succeeds(pipeline)
             made.check()

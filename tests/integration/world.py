@@ -7,13 +7,11 @@ once, and no attempt ever had more than one child.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import stat
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,8 @@ from tests.servers.nomad import NomadServer
 
 #: Seconds that anything may take on a machine that is very busy with other things.
 PATIENCE = 600
+#: What a pipeline says when it takes up what another one began.
+FOLLOWS = "was begun by run "
 #: What jobs of the small use case ask for: next to nothing, of whatever size they are.
 MODEST = {"cpu_mhz": 50, "disk_mb": 50}
 
@@ -93,6 +93,39 @@ class World:
             made.close()
 
 
+@dataclass(frozen=True)
+class Pipeline:
+    """A process, and the file that takes what it says."""
+
+    process: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """All that it said so far."""
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.process.kill()
+        self.process.wait()
+
+    def says(self, words: str) -> None:
+        """Wait until it has said `words`, which it does while it goes on."""
+        self.until(lambda: words in self.said, f"the pipeline says {words!r}")
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until `holds()`, which must be before it ends."""
+
+        def holds_in_time() -> bool:
+            ended = self.process.poll() is not None
+            found = holds()
+            assert found or not ended, self.said
+            return found
+
+        until(holds_in_time, what)
+
+
 @dataclass
 class Round:
     """One store, the pipelines on it, and the children that Nomad has of them."""
@@ -100,18 +133,22 @@ class Round:
     world: World
     url: str
     root: str
-    pipelines: list[subprocess.Popen[str]] = field(default_factory=list)
+    pipelines: list[Pipeline] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
         """The environment that the pipelines write to."""
         return open_environment(Settings.load({}, store=self.url, environment="dev/test"))
 
-    def start(self, **env: str) -> subprocess.Popen[str]:
+    def start(self, **env: str) -> Pipeline:
         """Start a pipeline. Its `var` is its own: it knows what store and Nomad know, no more."""
         folder = self.world.folder / f"pipeline-{len(self.pipelines)}"
+        folder.mkdir(exist_ok=True)
+        log = folder / "said.txt"
         own = {"PENSTOCK_STORE": self.url, "PENSTOCK_LOG_LEVEL": "warning", **env}
-        made = smallrun.start("nomad", folder, {**self.world.environment, **own}, self.root)
+        env = {**self.world.environment, **own}
+        with log.open("w") as output:
+            made = Pipeline(smallrun.start("nomad", folder, env, self.root, output), log)
         self.pipelines.append(made)
         return made
 
@@ -123,19 +160,19 @@ class Round:
         """Let all jobs go on."""
         (self.world.folder / HOLD).unlink(missing_ok=True)
 
-    def await_held(self, kind: str, pipeline: subprocess.Popen[str]) -> tuple[int, int]:
+    def await_held(self, kind: str, pipeline: Pipeline) -> tuple[int, int]:
         """Wait until a job of the kind is being held; its process id, and that of its parent."""
         file = self.world.folder / f"{kind}.pid"
-        smallrun.until(file.exists, pipeline, PATIENCE)
+        pipeline.until(file.exists, f"a held job of {kind}")
         job, parent = map(int, file.read_text().split())
         return job, parent
 
-    def end(self, pipeline: subprocess.Popen[str]) -> tuple[int, str]:
+    def end(self, pipeline: Pipeline) -> tuple[int, str]:
         """The exit code of a pipeline, and what it said."""
-        said, _ = pipeline.communicate(timeout=PATIENCE)
-        return pipeline.returncode, said
+        code = pipeline.process.wait(PATIENCE)
+        return code, pipeline.said
 
-    def succeeds(self, pipeline: subprocess.Popen[str]) -> str:
+    def succeeds(self, pipeline: Pipeline) -> str:
         """Wait for a pipeline that ends well; what it said."""
         code, said = self.end(pipeline)
         assert code == 0, said
@@ -192,9 +229,6 @@ class Round:
         self.release()
         for pipeline in self.pipelines:
             pipeline.kill()
-            pipeline.wait()
-            assert pipeline.stdout is not None
-            pipeline.stdout.close()
         api = self.world.nomad.api
         with contextlib.suppress(OSError):  # the server may be what the round killed
             for job in self.children():
@@ -204,21 +238,6 @@ class Round:
 def until(holds: Any, what: str) -> None:
     """Wait until `holds()`, with patience for a busy machine."""
     process.until(holds, what, PATIENCE)
-
-
-def tells(pipeline: subprocess.Popen[str], words: str) -> None:
-    """Wait until a pipeline that goes on has said `words`; takes what it said so far."""
-    assert pipeline.stdout is not None
-    source, said = pipeline.stdout.fileno(), b""
-
-    def has() -> bool:
-        nonlocal said
-        if select.select([source], [], [], 0)[0]:
-            said += os.read(source, 65536)
-        assert pipeline.poll() is None, said.decode()
-        return words.encode() in said
-
-    until(has, f"the pipeline says {words!r}")
 
 
 def stop_job(nomad: NomadServer, job: str) -> None:
