@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
 
-from registry.models.signature import Input, Signature
 from serving.gateway.catalog import Catalog
 from serving.gateway.dispatch import Dispatcher
-from serving.gateway.protocols.tensors import DATATYPES
+from serving.gateway.examples import curl_infer
 from serving.gateway.state import State
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
@@ -24,26 +21,25 @@ pre { background: #8882; padding: .8rem; border-radius: .4rem; font-size: .85rem
 .ready { background: #187a4b; }
 .no { color: #c33; }
 """
-_EXAMPLES: dict[str, Any] = {"float64": 0.5, "int64": 1, "bool": True}
 
 
 def render(catalog: Catalog, about: State) -> bytes:
     """The page as UTF-8."""
     rows = "".join(_row(dispatcher, catalog) for dispatcher in catalog)
     examples = "".join(
-        f"<h2>Ask {escape(d.model)}</h2><p>One row with made-up values; a null is a missing one."
-        f"<pre>{escape(curl(d, about))}</pre>"
-        for d in catalog
-        if d.active
+        f"<h2>Ask {escape(dispatcher.model)}</h2><p>One row; a null is a missing value."
+        f"<pre>{escape(curl_infer(dispatcher.active, about))}</pre>"
+        for dispatcher in catalog
+        if dispatcher.active
     )
     state = "draining" if about.draining else "ready" if catalog.ready else "not ready"
     head = "<th>model<th>alias<th>revision<th>version<th>live since<th>last reload"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>penstock</title>"
-        f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
+        f"<meta name=viewport content='width=device-width'><style>{STYLE}</style>"
         f"<h1>penstock serves <span class='state {state}'>{state}</span></h1>"
         f"<div class=scroll><table><tr>{head}{rows}</table></div>{examples}"
-        f"<p>More: <a href=/v2>the server</a> · <a href=/v2/health/ready>ready?</a> · "
+        f"<p>More: <a href=/docs>how to ask</a> · <a href=/v2>the server</a> · <a href=/v2/health/ready>ready?</a> · "
         f"<a href=/metrics>metrics</a>"
     ).encode()
 
@@ -66,24 +62,3 @@ def _row(dispatcher: Dispatcher, catalog: Catalog) -> str:
         escape(reload),
     )
     return "<tr>" + "".join(f"<td>{cell}" for cell in cells)
-
-
-def curl(dispatcher: Dispatcher, about: State) -> str:
-    """A command that asks the model for one row, an input on each line."""
-    assert dispatcher.active is not None
-    tensors = ",\n".join(f"  {json.dumps(each)}" for each in example(dispatcher.active.signature))
-    quoted = f'{{"inputs": [\n{tensors}\n]}}'.replace("'", "'\\''")
-    token = ' -H "Authorization: Bearer $TOKEN"' if about.tokens else ""
-    return f"curl -s{token} http://{about.address}/v2/models/{dispatcher.model}/infer -d '{quoted}'"
-
-
-def example(signature: Signature) -> list[dict[str, Any]]:
-    """One row for a signature, as the tensors of an inference request."""
-    return [
-        {"name": i.name, "shape": [1], "datatype": DATATYPES[i.type], "data": [_value(i)]}
-        for i in signature.inputs
-    ]
-
-
-def _value(member: Input) -> Any:
-    return member.categories[0] if member.categories else _EXAMPLES.get(member.type)

@@ -93,6 +93,7 @@ class Oracle:
     """What a bundle answers, computed in the test's own process."""
 
     def __init__(self, bundle: Bundle) -> None:
+        self.folder = bundle.folder
         self._predictor = open_predictor(bundle)
         self._encoder = Encoder(bundle.signature)
 

@@ -7,6 +7,7 @@ Server Specification"). A JSON body has exactly one of `dataframe_split`, `dataf
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -70,8 +71,8 @@ def read(body: bytes | bytearray, media_type: str, signature: Signature) -> Inpu
 def parse(body: bytes | bytearray) -> Invocation:
     """Read a body. Raises RequestError naming the field."""
     try:
-        invocation = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        invocation = _decoded(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RequestError("the body is not a scoring request", str(error)) from None
     given = [name for name in _FORMS if getattr(invocation, name) is not None]
     if len(given) != 1:
@@ -80,6 +81,23 @@ def parse(body: bytes | bytearray) -> Invocation:
             "exactly one must be there",
         )
     return invocation
+
+
+def _decoded(body: bytes | bytearray) -> Invocation:
+    """The body; `NaN`, which is no JSON but what MLflow's client writes for missing, is null."""
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if b"NaN" not in body:
+            raise
+    return msgspec.convert(json.loads(body, parse_constant=_constant), Invocation)
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(f"{name} is not a number that a model takes")
 
 
 def inputs_of(invocation: Invocation, signature: Signature) -> Inputs:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from serving.gateway import page
+from serving.gateway import guide, page
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import HTML, Exchange
 from serving.gateway.metrics import Metrics
-from serving.gateway.routes.endpoint import Endpoint
+from serving.gateway.openapi.document import document
+from serving.gateway.routes.endpoint import Endpoint, encode
 from serving.gateway.state import State
 
 _NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
@@ -21,11 +22,19 @@ class PageRoutes:
         self._state = state
         self.endpoints = {
             "/": Endpoint(b"GET", self._page),
+            "/docs": Endpoint(b"GET", self._guide),
+            "/openapi.json": Endpoint(b"GET", self._openapi),
             "/metrics": Endpoint(b"GET", self._scrape),
         }
 
     def _page(self, exchange: Exchange) -> None:
         exchange.answer(200, page.render(self._catalog, self._state), HTML, _NO_SNIFFING)
+
+    def _guide(self, exchange: Exchange) -> None:
+        exchange.answer(200, guide.render(self._catalog, self._state), HTML, _NO_SNIFFING)
+
+    def _openapi(self, exchange: Exchange) -> None:
+        exchange.answer(200, encode(document(self._catalog, self._state)))
 
     def _scrape(self, exchange: Exchange) -> None:
         text = self._metrics.render().encode()

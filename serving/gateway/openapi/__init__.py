@@ -1,0 +1,1 @@
+"""The OpenAPI document, made of what is live: `GET /openapi.json`."""
