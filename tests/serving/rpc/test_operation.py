@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,14 @@ def refuses(client: triton.InferenceServerClient, known: dict[str, str]) -> None
     ]
     for call in calls:
         assert status_of(call) == "UNAUTHENTICATED"
-        assert status_of(lambda call=call: call(headers=unknown)) == "UNAUTHENTICATED"
+        assert status_of(partial(call, headers=unknown)) == "UNAUTHENTICATED"
     for call in calls[1:]:
-        assert status_of(lambda call=call: call(headers=known)) == "OK"
-    ends: list[Any] = []
-    ended = threading.Event()
-    client.start_stream(lambda result, error: (ends.append((result, error)), ended.set()))
-    assert ended.wait(PATIENCE)
+        assert status_of(partial(call, headers=known)) == "OK"
+    ends: queue.Queue[Any] = queue.Queue()
+    client.start_stream(lambda result, error: ends.put((result, error)))
+    _, error = ends.get(timeout=PATIENCE)
     client.stop_stream()
-    assert "a token is needed" in str(ends[0][1])
+    assert "a token is needed" in str(error)
 
 
 def waits(client: triton.InferenceServerClient, known: dict[str, str]) -> None:
@@ -132,21 +132,17 @@ def test_drain_answers_what_is_in_flight(
 ) -> None:
     publisher.publish("flights", bundles["lightgbm-1"].folder)
     with run(serving_grpc_port=0) as service, client_of(service) as client:
-        answers: list[Any] = []
-        answered = threading.Event()
+        answers: queue.Queue[Any] = queue.Queue()
         with stopped(service):
             client.async_infer(
-                "flights",
-                inputs(),
-                lambda result, error: (answers.append((result, error)), answered.set()),
+                "flights", inputs(), lambda result, error: answers.put((result, error))
             )
             # Answered after the call above was admitted: both run on one loop, in turn.
             assert status_of(asking(client, timeout=1000)) == "DEADLINE_EXCEEDED"
             service.process.send_signal(signal.SIGTERM)
             host, port = service.grpc_address.split(":")
             eventually("a closed port", lambda: refused(host, int(port)))
-        assert answered.wait(PATIENCE)
-        result, error = answers[0]
+        result, error = answers.get(timeout=PATIENCE)
         assert error is None
         assert result.as_numpy("probability").tolist() == bundles["lightgbm-1"].answers
         assert service.process.wait(60) == 0
