@@ -15,6 +15,7 @@ from pathlib import Path
 BENCHMARKS = {
     "forest": "LightGBM models natively, beside LightGBM; some minutes",
     "flights": "models of flights beside the base rate, over 45 days held out; about a quarter of an hour",
+    "link": "a row to a worker and back, and the pages of one more worker; half a minute",
     "nomad": "no-op jobs through a real Nomad agent, beside a bare loop; about five minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
     "views": "commands on a store of 5,800 artifacts, cold; some minutes to fill it",
