@@ -39,7 +39,7 @@ def read_window(
         known = pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC")))
     features, labels = features.filter(known), labels.filter(known)
     values = np.asarray(pc.cast(labels["label"], pa.float64()).to_numpy(), dtype=np.float64)
-    _check(view, values)
+    _check(_named(view, before), values, before is None)
     return features, values
 
 
@@ -55,16 +55,25 @@ def _read_day(view: FeatureView, folder: Path) -> tuple[pa.Table, pa.Table]:
     return features, labels
 
 
-def _check(view: FeatureView, labels: Labels) -> None:
+def _named(view: FeatureView, before: dt.date | None) -> str:
+    return f"the window of {view.name} before {before}" if before else f"the day of {view.name}"
+
+
+def _check(what: str, labels: Labels, to_judge: bool) -> None:
+    """Raise BadData unless both classes are there; `to_judge`: by which a model is evaluated."""
+    if to_judge:
+        advice = "Choose an earlier day, whose labels have come in."
+    else:
+        advice = "Widen the window, or choose a later day."
     if not len(labels):
         raise BadData(
-            f"the window of {view.name} holds no rows",
-            "",
-            "Widen the window, or choose a later day.",
+            f"{what} has no row whose label is known",
+            "a model is trained on, and judged by, rows with a label",
+            advice,
         )
     if labels.min() == labels.max():
         raise BadData(
-            f"all {len(labels)} labels of {view.name} are {bool(labels[0])}",
+            f"all {len(labels)} labels of {what} are {bool(labels[0])}",
             "a model needs both classes",
-            "Widen the window, or check the label.",
+            f"{advice} Or check the label.",
         )

@@ -55,10 +55,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the use case and say what to do next."""
     from penstock.scaffold.create import create
-    from penstock.scaffold.render import logical_date
 
     created = create(args.name, args.source, _roles(args), args.positive, args.without)
-    date = logical_date(created.file)
+    date = created.file.run_date
     console.result({
         "usecase": created.name,
         "paths": created.paths,

@@ -59,7 +59,11 @@ class Described:
 
 @dataclass(frozen=True)
 class File:
-    """A file as a source: `per_day` is the fewest and the most rows of a day between its ends."""
+    """A file as a source.
+
+    `per_day` is the fewest and the most rows of a day between its ends, `run_date` the last date
+    that can be run: it has labels of both kinds to evaluate by, and the day after it is scored.
+    """
 
     roles: Roles
     positive: str
@@ -68,6 +72,7 @@ class File:
     first: dt.date
     last: dt.date
     per_day: tuple[int, int]
+    run_date: dt.date
 
     @property
     def days(self) -> int:
@@ -114,6 +119,7 @@ def describe(
         min(counts),
         max(counts),
         _per_day(counts),
+        _run_date(days, labels),
     )
 
 
@@ -156,6 +162,23 @@ def _counts(days: pa.ChunkedArray) -> dict[dt.date, int]:
 def _per_day(counts: dict[dt.date, int]) -> tuple[int, int]:
     span = (max(counts) - min(counts)).days + 1
     return (min(counts.values()) if len(counts) == span else 0, max(counts.values()))
+
+
+def _run_date(days: pa.ChunkedArray, labels: pa.ChunkedArray) -> dt.date:
+    """The last day, but for the last of all, whose rows have both labels."""
+    labelled = pa.table({"day": days, "label": labels}).filter(pc.is_valid(labels))
+    kinds = labelled.group_by("day").aggregate([("label", "count_distinct")])
+    both = kinds.filter(pc.equal(kinds["label_count_distinct"], 2))["day"].to_pylist()
+    last = pc.max(days).as_py() - dt.timedelta(days=1)
+    found = [day for day in both if day <= last]
+    if not found:
+        raise BadData(
+            "no day before the last has labels of both kinds",
+            "a model is evaluated on the rows of one day",
+            "Give a file whose days have more rows, or more labels.",
+        )
+    newest: dt.date = max(found)
+    return newest
 
 
 def _positive(table: pa.Table, name: str, given: str | None) -> str:

@@ -36,11 +36,6 @@ def render(name: str, file: File, source: str, source_words: str) -> dict[str, s
     return {f"{folder}/__init__.py": about, f"tests/usecases/{name}/__init__.py": "", **texts}
 
 
-def logical_date(file: File) -> dt.date:
-    """The last date that can be run: the day after it is scored."""
-    return file.last - dt.timedelta(days=1)
-
-
 def _fill(template: str, words: dict[str, str], file: File) -> str:
     text = Path(__file__).with_name(f"{template}.tmpl").read_text(encoding="utf-8")
     columns = {
@@ -117,7 +112,7 @@ def _of_page(file: File) -> dict[str, str]:
         "left_out": "".join(f"\n{line}" for line in left_out) + ("\n" if left_out else ""),
         "first_day": str(file.first),
         "last_day": str(file.last),
-        "date": str(logical_date(file)),
+        "date": str(file.run_date),
     }
 
 

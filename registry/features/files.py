@@ -51,7 +51,9 @@ def _csv(path: Path, types: Mapping[str, pa.DataType] | None) -> pa.Table:
     options = pv.ConvertOptions(
         column_types=wanted, null_values=list(NULLS), strings_can_be_null=True
     )
-    table = pv.read_csv(path, convert_options=options)
+    # A quoted text may hold line ends: without this it is cut where a block of the file ends.
+    parse = pv.ParseOptions(newlines_in_values=True)
+    table = pv.read_csv(path, parse_options=parse, convert_options=options)
     _need(path, table.column_names, types)
     return table
 

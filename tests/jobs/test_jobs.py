@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import subprocess
@@ -253,3 +254,24 @@ def test_a_label_that_is_not_known_yet_is_not_learnt_from(featured, tmp_path, ou
     table, labels = read_window(VIEW, [day])
     rows = read_table(featured[4] / "labels.parquet").num_rows
     assert table.num_rows == len(labels) == rows - 100
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, "the day of flights_departure has no row whose label is known.*earlier day"),
+        (
+            dt.date(2013, 1, 1),
+            "the window of flights_departure before 2013-01-01 has no row.*later day",
+        ),
+    ],
+)
+def test_no_label_is_known(featured, tmp_path, before, told):
+    def change(folder):
+        labels = read_table(folder / "labels.parquet")
+        unknown = pa.nulls(labels.num_rows, labels["known_at"].type)
+        write_table(folder / "labels.parquet", labels.set_column(2, "known_at", unknown))
+
+    day = featured[4] if before else _with_labels(featured[4], tmp_path, change)
+    with pytest.raises(BadData, match=told):
+        read_window(VIEW, [day], before)

@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
@@ -193,6 +194,33 @@ def test_it_names_features_and_what_it_left_out(own: Done) -> None:
     assert document["features"] == ["Plan type", "calls", "active"]
     assert set(document["left_out"]) == {"note", "last seen"}
     assert (document["first_date"], document["date"]) == ("2024-03-01", "2024-03-07")
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "date"), [(2, "2024-03-07"), (301, "2024-03-06"), (500, "2024-03-05")]
+)
+def test_the_date_to_run_has_labels(
+    nowhere: Place, customers: Path, unlabelled: int, date: str
+) -> None:
+    """Of eight days with 150 rows each; the labels of the last rows have not come in."""
+    table = pv.read_csv(customers)
+    labels = table["churn"].to_pylist()[:-unlabelled] + [None] * unlabelled
+    table = table.set_column(table.column_names.index("churn"), "churn", pa.array(labels))
+    pq.write_table(table, nowhere.folder / "rows.parquet")
+    done = nowhere.ok("new", "late", "--from", "rows.parquet", *ROLES, "--json")
+    assert done.document["date"] == date
+
+
+def test_a_file_without_a_day_to_evaluate_on_is_refused(nowhere: Place, customers: Path) -> None:
+    table = pv.read_csv(customers)
+    last = table["day"].to_numpy() == np.datetime64("2024-03-08")
+    labels = pa.array([known if is_last else None for known, is_last in
+                       zip(table["churn"].to_pylist(), last, strict=True)])  # fmt: skip
+    table = table.set_column(table.column_names.index("churn"), "churn", labels)
+    pq.write_table(table, nowhere.folder / "rows.parquet")
+    done = nowhere.call("new", "late", "--from", "rows.parquet", *ROLES)
+    assert done.code == 65
+    assert "no day before the last has labels of both kinds" in done.err
 
 
 def test_what_is_known_too_late_is_left_out(nowhere: Place, customers: Path) -> None:

@@ -74,3 +74,12 @@ def test_what_is_wrong_is_named(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises(BadData, match=r"rows\.parquet is not what"):
         read_file(tmp_path / "rows.parquet")
+
+
+def test_line_ends_and_commas_in_quotes_are_text(tmp_path):
+    """In a file of several blocks: a line end that a block stops at is no end of a row."""
+    note = "two lines,\nthe second " + "x" * 300
+    lines = "".join(f'{n},"{note}"\n' for n in range(8_000))
+    table = read_file(csv(tmp_path, f"n,note\n{lines}"))
+    assert table["n"].to_pylist() == list(range(8_000))
+    assert set(table["note"].to_pylist()) == {note}
