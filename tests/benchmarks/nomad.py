@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,9 @@ CALLS: dict[str, Callable[..., dict[str, float]]] = {
     "penstock": through_nomad,
     "waiting": waiting_in_nomad,
 }
+
+#: No-op jobs that run at once: more would take the processors from Nomad and from who waits.
+AT_ONCE = 8
 
 #: What each job does: the contract of `python -m jobs`, without what jobs are made of.
 BODY = """
@@ -60,6 +64,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0)
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the agent ends, too
     program = programs.find("nomad")
     if program is None:
         print("  left out: nomad is neither on PATH nor built; run `make servers`")
@@ -75,7 +80,7 @@ def main() -> int:
 
 def compare(server: NomadServer, folder: Path, jobs: int, cap: int, rounds: int) -> None:
     """Wall time of the pipeline against the bare loop, in turns."""
-    _register(server, "noop", [sys.executable, "-c", BODY, str(ROOT)])
+    _register(server, "noop", [sys.executable, "-c", BODY, str(ROOT)], AT_ONCE)
     ratios = []
     for turn in range(rounds):
         found = {}
@@ -95,7 +100,7 @@ def compare(server: NomadServer, folder: Path, jobs: int, cap: int, rounds: int)
 
 def wait(server: NomadServer, folder: Path, jobs: int, cap: int, seconds: float) -> None:
     """CPU of the pipeline while its jobs run."""
-    _register(server, "wait", ["/bin/sleep", str(round(2 * seconds) + 120)])
+    _register(server, "wait", ["/bin/sleep", str(round(2 * seconds) + 120)], cap)
     found = _measured(server, folder / "waiting", "waiting", "wait", jobs, cap, seconds)
     print(
         f"  {jobs} steps that wait, {cap} of them on jobs in Nomad: {found['share']:.2f} % of a core, "
@@ -103,8 +108,12 @@ def wait(server: NomadServer, folder: Path, jobs: int, cap: int, seconds: float)
     )
 
 
-def _register(server: NomadServer, prefix: str, command: list[str]) -> None:
-    server.register(a_parent(f"{prefix}-train-s", command, memory_mb=100))
+def _register(server: NomadServer, prefix: str, command: list[str], at_once: int) -> None:
+    """Register a job of which the one node takes so many at once; others wait in Nomad."""
+    (node,) = server.api.get("/v1/nodes?resources=true")
+    shares = node["NodeResources"]["Cpu"]["CpuShares"]
+    asks = {"CPU": shares // (at_once + 1), "MemoryMB": 2000 // at_once}
+    server.register(a_parent(f"{prefix}-train-s", command, Resources=asks))
 
 
 def _measured(
