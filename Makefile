@@ -74,5 +74,5 @@ image: ## Build the container image; IMAGE= names it
 
 clean: ## Remove .venv, caches and build outputs; var/ (your data) stays
 	@rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@rm -f registry/models/forest/_native.so*
+	@rm -f registry/models/forest/_native.so* serving/gateway/_plain.so*
 	@find . -name __pycache__ -not -path './var/*' -prune -exec rm -rf {} +

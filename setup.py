@@ -1,6 +1,7 @@
-"""Builds the native evaluator of forests (registry/models/forest), if there is a C compiler.
+"""Builds the native code, if there is a C compiler.
 
-Everything else about the project is in pyproject.toml.
+That is the evaluator of forests (registry/models/forest) and the reader of plain requests
+(serving/gateway). Everything else about the project is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ class OptionalBuild(build_ext):  # type: ignore[misc]
 
 
 def say(why: str) -> None:
-    """The line that a build without the evaluator leaves."""
-    print(f"penstock: no native evaluator, LightGBM's own library does its work: {why}")
+    """The line that a build without native code leaves."""
+    print(f"penstock: no native code, the libraries do its work, more slowly: {why}")
 
 
 def extensions() -> list[Extension]:
-    """The evaluator; nothing where there is no compiler, so that the wheel is a pure one."""
+    """Both; nothing where there is no compiler, so that the wheel is a pure one."""
     compilers = [os.environ.get("CC", "cc").split()[0], "gcc", "clang"]
     if not any(map(shutil.which, compilers)):
         say(f"no C compiler ({', '.join(dict.fromkeys(compilers))})")
@@ -59,7 +60,12 @@ def extensions() -> list[Extension]:
             depends=[f"{NATIVE}/{name}.h" for name in ("forest", "image", "kernels", "parts")],
             extra_compile_args=FLAGS,
             libraries=["m"],
-        )
+        ),
+        Extension(
+            "serving.gateway._plain",
+            sources=["serving/gateway/native/plain.c"],
+            extra_compile_args=FLAGS,
+        ),
     ]
 
 

@@ -19,6 +19,8 @@ from serving.gateway.state import State
 
 log = get_logger(__name__)
 
+MOST_PATHS = 256
+
 
 class App:
     """Answers exchanges.
@@ -44,6 +46,8 @@ class App:
             **MlflowRoutes(catalog, inference, state, self._fail).endpoints,
             **self._oip.endpoints,
         }
+        #: Endpoints of paths that name a model, as they were found before.
+        self._found: dict[str, Endpoint] = {}
 
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or when its rows are computed. Never raises."""
@@ -63,14 +67,17 @@ class App:
         if b"content-encoding" in exchange.headers:
             unpack(exchange, self._max_body)
         path = exchange.path.rstrip("/") or "/"
-        endpoint = self._endpoints.get(path)
+        endpoint = self._endpoints.get(path) or self._found.get(path)
         if endpoint is None:
             endpoint = self._named(path)
         endpoint.answer(exchange)
 
     def _named(self, path: str) -> Endpoint:
         if path.startswith("/v2/"):
-            return self._oip.find(path)
+            if len(self._found) >= MOST_PATHS:
+                self._found.clear()
+            self._found[path] = self._oip.find(path)
+            return self._found[path]
         raise UnknownPath("there is nothing at this path", "", "GET / lists what there is.")
 
     def _fail(self, exchange: Exchange, error: RequestError) -> None:

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from registry.models.signature import Matrix
 from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
 from serving.gateway.work import Span, Target, Work
@@ -41,11 +43,7 @@ class Batch:
 
     def fill(self, buffer: Matrix) -> None:
         """Copy the rows into the first `rows` rows of `buffer`."""
-        end = 0
-        for span in self.spans:
-            begin, end = end, end + span.rows
-            assert span.work.matrix is not None
-            buffer[begin:end] = span.work.matrix[span.start : span.stop]
+        np.concatenate([span.matrix for span in self.spans], out=buffer[: self.rows])
 
     def deadline(self) -> float:
         """When the most patient row stops waiting, in seconds of the batcher's clock."""
@@ -98,10 +96,10 @@ class Batcher:
 
     def _forget(self, work: Work) -> None:
         """Stop counting a work that is settled or cancelled; its spans are skipped later."""
-        if work in self._works:
-            del self._works[work]
-            self.rows -= work.waiting
-            work.waiting = 0
+        self._works.pop(work, None)
+        # Only what is in `_works` has rows that wait.
+        self.rows -= work.waiting
+        work.waiting = 0
 
     def _settle(self, work: Work, error: RequestError | None) -> None:
         self._forget(work)
@@ -142,6 +140,8 @@ class Batcher:
         batch = Batch(self.target, started=now)
         for queue in self._queues:
             while queue and batch.rows < self.policy.max_batch_size:
+                if self._take_whole(queue, batch, now):
+                    continue
                 if not self._prepare(queue, now):
                     continue
                 if queue[0].alone and (batch.spans or not idle):
@@ -150,6 +150,24 @@ class Batcher:
                 if batch.spans[-1].alone:
                     return batch
         return batch if batch.spans else None
+
+    def _take_whole(self, queue: deque[Span], batch: Batch, now: float) -> bool:
+        """Move the head of the queue, if it is what most are: fresh, wanted, fitting as it is."""
+        span = queue[0]
+        work = span.work
+        if (
+            work.pin is not None or work.settled or span.alone or span.epoch != work.epoch
+            or work.deadline <= now or work.encoding != batch.target.encoding
+            or batch.rows + span.rows > self.policy.max_batch_size
+        ):  # fmt: skip
+            return False
+        queue.popleft()
+        work.waiting -= span.rows
+        self.rows -= span.rows
+        work.pin, work.dispatched = batch.target, now
+        batch.spans.append(span)
+        batch.rows += span.rows
+        return True
 
     def _prepare(self, queue: deque[Span], now: float) -> bool:
         """Make the head of the queue fit for the target; False if the head has changed."""
@@ -203,12 +221,14 @@ class Batcher:
     def done(self, batch: Batch, outputs: Matrix) -> None:
         """Hand the computed rows of a batch to their works."""
         end = 0
+        outputs = outputs.copy()
         for span in batch.spans:
             begin, end = end, end + span.rows
+            work = span.work
             if span.live:
-                if span.work.left == span.rows:
-                    self._forget(span.work)
-                span.work.accept(span.start, outputs[begin:end])
+                if work.left == span.rows:
+                    self._forget(work)
+                work.accept(span.start, outputs[begin:end])
 
     def give_back(self, batch: Batch) -> None:
         """Queue the rows of a batch that no worker has touched again, first in line."""

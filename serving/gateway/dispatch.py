@@ -17,6 +17,10 @@ from serving.link import GatewayEnd, Loan
 
 log = get_logger(__name__)
 
+#: A worker that is done within so many seconds is waited for rather than another one woken, when
+#: fewer than FEW rows wait: waking costs more than computing them.
+BRIEF, FEW, LATE = 0.0002, 16, 0.001
+
 
 class Dispatcher:
     """One model: its queue, its active generation, and those that drain.
@@ -41,6 +45,8 @@ class Dispatcher:
         self._metrics = metrics
         self._retiring: dict[int, tuple[Served, Callable[[], None]]] = {}
         self._pumping = False
+        #: Seconds that a batch takes, of late; unknown until one was computed.
+        self._pace = 1.0
         self._timer: asyncio.TimerHandle | None = None
 
     # requests ---------------------------------------------------------------------------------
@@ -81,6 +87,7 @@ class Dispatcher:
     def flip(self, served: Served) -> None:
         """Send every batch from now on to `served`."""
         self.active = self.batcher.target = served
+        self._pace = 1.0
         self._pump_soon()
 
     def retire(self, served: Served, retired: Callable[[], None]) -> None:
@@ -107,7 +114,7 @@ class Dispatcher:
     def _pump(self) -> None:
         self._pumping = False
         now = self._clock()
-        while (link := self._choose()) is not None:
+        while (link := self._choose(now)) is not None:
             wait = self.batcher.wait(now)
             if wait is None:
                 return
@@ -119,17 +126,27 @@ class Dispatcher:
                 return
             link.lend(batch, batch.rows, batch.fill, int(batch.deadline() * 1e9))
 
-    def _choose(self) -> GatewayEnd[Batch] | None:
+    def _choose(self, now: float) -> GatewayEnd[Batch] | None:
         """An idle worker; or the second buffer of a busy one, if a full batch is waiting."""
         links = self.active.links.values() if self.active else ()
         full = self.batcher.rows >= self.batcher.policy.max_batch_size
-        spare = None
+        idle = spare = None
+        soon = False
         for link in links:
             if link.idle:
-                return link
-            if full and link.has_room:
-                spare = link
-        return spare
+                idle = idle or link
+            else:
+                soon = soon or self._soon_done(link, now)
+                if full and link.has_room:
+                    spare = link
+        if idle is not None and soon and 0 < self.batcher.rows < FEW:
+            # Its answer pumps again. The timer is for a worker that is late.
+            self._wake_in(LATE)
+            return None
+        return idle or spare
+
+    def _soon_done(self, link: GatewayEnd[Batch], now: float) -> bool:
+        return self._pace < BRIEF and bool(link.loans) and now < link.loans[0].batch.started + BRIEF
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is None:
@@ -157,6 +174,7 @@ class Dispatcher:
     ) -> None:
         if frame.kind == Kind.RESULT:
             self._count(served, loan.batch, frame)
+            self._pace = min(self._pace, BRIEF) * 0.9 + frame.compute * 1e-10
             self.batcher.done(loan.batch, link.outputs(loan))
         elif frame.kind == Kind.FAILURE:
             text = link.error_text(loan, frame)

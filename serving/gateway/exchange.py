@@ -76,6 +76,18 @@ class Exchange:
         self.fault: RequestError | None = None
         self.cancelled: Callable[[], None] | None = None
 
+    def again(self, connection: Answering, body: bytes) -> Exchange:
+        """A new exchange with the same head."""
+        new = Exchange(connection)
+        new.method = self.method
+        new.path = self.path
+        new.authorization = self.authorization
+        new.headers = self.headers.copy()
+        new.body = body
+        new.keep_alive = self.keep_alive
+        new.old = self.old
+        return new
+
     def answer(
         self, status: int, body: bytes, content_type: bytes = JSON, headers: bytes = b""
     ) -> None:

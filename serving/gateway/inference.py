@@ -9,8 +9,8 @@ from serving.errors import RequestError
 from serving.gateway.catalog import Catalog
 from serving.gateway.content import media_type
 from serving.gateway.dispatch import Dispatcher
-from serving.gateway.exchange import OCTETS, Exchange
-from serving.gateway.inputs import Inputs
+from serving.gateway.exchange import JSON, OCTETS, Exchange
+from serving.gateway.inputs import Grid, Inputs
 from serving.gateway.metrics import Metrics
 from serving.gateway.protocols import binary, mlflow, oip
 from serving.gateway.protocols.oip import InferRequest
@@ -35,6 +35,12 @@ class Inference:
     def infer(self, exchange: Exchange, model: str, version: str | None, fail: Fail) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`."""
         dispatcher, served = self._catalog.active(model, version)
+        reader = served.encoder.plain
+        if reader is not None and binary.HEADER not in exchange.headers:
+            matrix = reader.tensor(exchange.body)
+            if matrix is not None:
+                self._answer_plain(exchange, dispatcher, served, matrix, _tensors, fail)
+                return
         request = _read(exchange, served)
         oip.check_outputs(request, served.signature)
         as_bytes: frozenset[str] = frozenset()
@@ -58,12 +64,41 @@ class Inference:
     def invoke(self, exchange: Exchange, fail: Fail) -> None:
         """`POST /invocations`."""
         dispatcher, served = self._catalog.active(self._catalog.only(), None)
+        reader = served.encoder.plain
+        if reader is not None and exchange.headers.get(b"content-type", JSON) == JSON:
+            matrix = reader.rows(exchange.body)
+            if matrix is not None:
+                self._answer_plain(exchange, dispatcher, served, matrix, _predictions, fail)
+                return
         inputs = mlflow.read(exchange.body, media_type(exchange), served.signature)
 
         def reply(by: Served, result: Matrix) -> None:
-            exchange.answer(200, mlflow.answer(by, result), headers=by.headers)
+            exchange.answer(200, _predictions(by, result), headers=by.headers)
 
         work = self._work(exchange, served, inputs, self._timeout, reply, fail)
+        self._submit(exchange, dispatcher, work)
+
+    def _answer_plain(
+        self,
+        exchange: Exchange,
+        dispatcher: Dispatcher,
+        served: Served,
+        matrix: Matrix,
+        body: Callable[[Served, Matrix], bytes],
+        fail: Fail,
+    ) -> None:
+        """Nothing of the request is left but its numbers."""
+
+        def finish(work: Work) -> None:
+            if work.error is not None or work.result is None:
+                fail(exchange, work.error or RequestError("the request was dropped"))
+                return
+            self._count(work)
+            by: Served = work.pin
+            exchange.answer(200, body(by, work.result), headers=by.headers)
+
+        deadline = self._clock() + self._timeout
+        work = Work(matrix, served.encoding, Grid(matrix), deadline, finish)
         self._submit(exchange, dispatcher, work)
 
     def _submit(self, exchange: Exchange, dispatcher: Dispatcher, work: Work) -> None:
@@ -97,6 +132,14 @@ class Inference:
         add("request_success_total", 1, labels)
         add("request_duration_us_total", (now - work.admitted) * 1e6, labels)
         add("queue_duration_us_total", (work.dispatched - work.admitted) * 1e6, labels)
+
+
+def _tensors(by: Served, result: Matrix) -> bytes:
+    return by.template.tensors(result)
+
+
+def _predictions(by: Served, result: Matrix) -> bytes:
+    return by.template.predictions(result)
 
 
 def _read(exchange: Exchange, served: Served) -> InferRequest:

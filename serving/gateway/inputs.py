@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from registry.errors import BadData
 from registry.models.signature import Column, Encoder, Matrix, Signature
 from serving.errors import RequestError
+from serving.gateway.plain import PlainReader
 
 _NUMBERS = frozenset({int, float, type(None)})
 
@@ -23,6 +24,8 @@ class RowEncoder:
         self.names = signature.names
         #: A row is plain float64 values, each of which may be missing: nothing to look up.
         self.numeric = all(i.type == "float64" and i.missing == "nan" for i in signature.inputs)
+        #: Reads such rows from the plainest of bodies. A lone column may be meant by its name.
+        self.plain = PlainReader(len(self.names)) if self.numeric and len(self.names) > 1 else None
         self.texts = [i.name for i in signature.inputs if i.type == "category"]
         self.encode_columns = Encoder(signature).encode_columns
 
@@ -78,4 +81,17 @@ class Rows:
         return flat.astype(np.float64).reshape(-1, self.width)
 
 
-Inputs = Columns | Rows
+class Grid:
+    """Rows that are a matrix already, in the order of a signature that is all numbers."""
+
+    __slots__ = ("matrix",)
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+
+    def encode(self, encoder: RowEncoder) -> Matrix:
+        """The rows for another signature. Raises RequestError."""
+        return Rows(self.matrix.ravel(), self.matrix.shape[1]).encode(encoder)
+
+
+Inputs = Columns | Rows | Grid

@@ -13,6 +13,7 @@ from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.batcher import Batch
 from serving.gateway.inputs import RowEncoder
+from serving.gateway.protocols.template import Template
 from serving.link import GatewayEnd
 from serving.messages import Announce
 
@@ -36,6 +37,7 @@ class Served:
         self.encoder = RowEncoder(signature)
         #: The version that answers name: the first digits of the manifest's digest.
         self.version = announced.version[:VERSION_DIGITS]
+        self.template = Template(announced.model, self.version, signature)
         self.labels = (("model", announced.model), ("version", self.version))
         self.headers = (
             f"x-model-name: {announced.model}\r\nx-model-version: {self.version}\r\n"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
+from serving.gateway.heads import Heads
 from serving.gateway.http import Connection
 from serving.listeners import BACKLOG
 
@@ -48,6 +49,7 @@ class HttpServer:
         #: Set while draining: every answer closes its connection.
         self.closing = False
         self.connections: set[Connection] = set()
+        self.heads = Heads()
         self._max = max_connections
         self._accepting: asyncio.Server | None = None
 

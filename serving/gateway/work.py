@@ -91,15 +91,15 @@ class Work:
         self.matrix = self.source = self.result = None
 
     def accept(self, start: int, rows: Matrix) -> None:
-        """Take the computed rows that begin at `start`; the last ones settle the work."""
-        if self.result is None:
-            if len(rows) == self.rows:
-                self.result = rows.copy()
-            else:
+        """Take the computed rows that begin at `start`, for good; the last ones settle the work."""
+        count = len(rows)
+        if count == self.rows:
+            self.result = rows
+        else:
+            if self.result is None:
                 self.result = np.empty((self.rows, rows.shape[1]))
-        if len(rows) != self.rows:
-            self.result[start : start + len(rows)] = rows
-        self.left -= len(rows)
+            self.result[start : start + count] = rows
+        self.left -= count
         if self.left == 0:
             self.settle()
 
@@ -118,7 +118,7 @@ class Span:
     the workers that died while they were alone.
     """
 
-    __slots__ = ("alone", "deaths", "epoch", "start", "stop", "work")
+    __slots__ = ("alone", "deaths", "epoch", "rows", "start", "stop", "work")
 
     def __init__(
         self, work: Work, start: int, stop: int, *, alone: bool = False, deaths: int = 0
@@ -126,14 +126,17 @@ class Span:
         self.work = work
         self.start = start
         self.stop = stop
+        self.rows = stop - start
         self.epoch = work.epoch
         self.alone = alone
         self.deaths = deaths
 
     @property
-    def rows(self) -> int:
-        """How many rows."""
-        return self.stop - self.start
+    def matrix(self) -> Matrix:
+        """The rows, encoded."""
+        whole = self.work.matrix
+        assert whole is not None
+        return whole if self.rows == self.work.rows else whole[self.start : self.stop]
 
     @property
     def live(self) -> bool:

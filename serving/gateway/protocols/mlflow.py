@@ -14,11 +14,10 @@ from typing import Any
 
 import msgspec
 
-from registry.models.signature import Matrix, Signature
+from registry.models.signature import Signature
 from serving.errors import RequestError, UnsupportedMedia
 from serving.gateway.inputs import Columns, Inputs, Rows
 from serving.gateway.protocols import mlflow_csv
-from serving.gateway.served import Served
 
 #: The version of the protocol that `GET /version` names.
 VERSION = "3.17.2"
@@ -159,20 +158,3 @@ def _check_widths(rows: Sequence[Any], width: int) -> None:
         if not isinstance(row, list) or len(row) != width:
             length = f"{len(row)} values" if isinstance(row, list) else "no list"
             raise RequestError(f"row {number} is {length}", f"the model takes {width}")
-
-
-def answer(served: Served, result: Matrix) -> bytes:
-    """The body that answers with the rows that `served` computed."""
-    names = [output.name for output in served.signature.outputs]
-    predictions: list[Any] = (
-        result[:, 0].tolist()
-        if len(names) == 1
-        else [dict(zip(names, row, strict=True)) for row in result.tolist()]
-    )
-    return _encode(
-        {
-            "predictions": predictions,
-            "model_name": served.announced.model,
-            "model_version": served.version,
-        }
-    )

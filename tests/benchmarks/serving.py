@@ -1,0 +1,101 @@
+"""`python -m tests.benchmarks.serving [PEERS]`: requests to a served model, beside the peers.
+
+A LightGBM model of 500 trees × 63 leaves × 28 features, and a numeric CatBoost one, are imported as
+bundles and served with default settings; wrk asks over keep-alive connections. `PEERS/serving/run`
+measures the peers and penstock in one run, in turns; without it penstock is measured alone. A cell
+is rows of a request × connections. CPU seconds are those of the whole tree of processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks import forest, serving_data
+from tests.benchmarks.serving_data import CATBOOST, LIGHTGBM, Results, Side
+from tests.benchmarks.serving_harness import Harness, fairness, measure_alone
+
+CELLS = ("1x64", "1x256", "1x1", "64x64")
+#: Peers of the table unless others are named; the harness knows more (`run --list`).
+PEERS = ("fastapi-raw-2", "fastapi-2", "pytriton", "aqueduct-1")
+OURS = "penstock"
+
+
+def main() -> int:
+    """Measure and print; judges nothing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("peers", nargs="?", type=Path, help="folder of peer harnesses")
+    parser.add_argument("--names", nargs="*", default=PEERS, help="peers to run, by harness name")
+    parser.add_argument("--cells", default=",".join(CELLS), help="rows x connections, by commas")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--reps", type=int, default=2)
+    parser.add_argument("--skip-catboost", action="store_true")
+    words = parser.parse_args()
+    if shutil.which(os.environ.get("BENCH_WRK", "wrk")) is None:
+        print("  left out: there is no wrk (Debian package wrk)")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        folder = Path(name)
+        if words.peers is None:
+            alone(folder, words)
+        else:
+            beside(folder, words)
+    return 0
+
+
+def alone(folder: Path, words: argparse.Namespace) -> None:
+    """Penstock's own numbers, and how evenly it treats its connections."""
+    model = forest.train(folder)
+    data = serving_data.prepare(folder / "lightgbm", LIGHTGBM, model.read_bytes())
+    side = Side(folder / "serve", LIGHTGBM, data.model)
+    results = {OURS: measure_alone(side, data, words.cells.split(","), words.seconds)}
+    print_table("LightGBM", results)
+    print(f"  {fairness(side, data, words.seconds)}")
+
+
+def beside(folder: Path, words: argparse.Namespace) -> None:
+    """Penstock and the peers in one run, model by model."""
+    harness = Harness(words.peers / "serving" / "run", words.seconds, words.reps)
+    missing = [name for name in words.names if not harness.installed(name)]
+    if missing:
+        print(f"  left out, not installed (see {harness.run.parent}): {', '.join(missing)}")
+    names = [name for name in words.names if name not in missing]
+    model = harness.train()
+    side = Side(folder / "serve", LIGHTGBM, model)
+    print_table("LightGBM", harness.measure(names, {OURS: side}, words.cells))
+    data = serving_data.read(harness.home / "data", LIGHTGBM)
+    print(f"  {fairness(side, data, words.seconds)}")
+    if not words.skip_catboost:
+        home = serving_data.catboost_home(folder / "home", harness.home)
+        side = Side(folder / "serve-catboost", CATBOOST, home / "data" / "model.txt")
+        print_table("CatBoost", harness.measure([], {OURS: side}, "1x64", home))
+
+
+def print_table(title: str, results: Results) -> None:
+    """Every server of every cell, then ours as ratios to the best peer of that cell."""
+    print(f"  {title}: {'server':20} {'cell':>7} {'req/s':>9} {'p50 ms':>8} {'p99 ms':>8} "
+          f"{'CPU s/1000':>11} {'errors':>7} {'others':>7}")  # fmt: skip
+    for cell in dict.fromkeys(cell for cells in results.values() for cell in cells):
+        rows = {name: cells[cell] for name, cells in results.items() if cell in cells}
+        for name, row in sorted(rows.items(), key=lambda item: -item[1].rps):
+            print(f"  {title}: {name:20} {cell:>7} {row.rps:9,.0f} {row.p50:8.2f} {row.p99:8.2f} "
+                  f"{row.cpu:11.4f} {row.errors:7d} {row.others:7.2f}")  # fmt: skip
+        ours = rows.pop(OURS, None)
+        if ours is None or not rows:
+            continue
+        best = max(rows, key=lambda name: rows[name].rps)
+        peer, calm = rows[best], min(row.p99 for row in rows.values())
+        print(
+            f"  {title}: {cell} against {best}: throughput × {ours.rps / peer.rps:.1f}, CPU "
+            f"1/{peer.cpu / ours.cpu:.1f}, p50 1/{peer.p50 / ours.p50:.1f}, p99 "
+            f"1/{peer.p99 / ours.p99:.1f}; p99 against the lowest 1/{calm / ours.p99:.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
