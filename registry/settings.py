@@ -70,6 +70,26 @@ def _retention(text: str) -> dict[str, float]:
     return found
 
 
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 1:
+        raise ValueError("must be above 0, and at most 1")
+    return number
+
+
+def _niceness(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 19:
+        raise ValueError("must be from 0 to 19")
+    return number
+
+
+def _reload_policy(text: str) -> str:
+    if text not in ("availability", "resource"):
+        raise ValueError("must be availability or resource")
+    return text
+
+
 def _level(text: str) -> str:
     if text.lower() not in ("debug", "info", "warning", "error"):
         raise ValueError("must be one of debug, info, warning, error")
@@ -199,8 +219,26 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_max_body", _positive_int, 16 * 1024 * 1024, "bytes of a request's body"),
     _row("serving_max_header", _positive_int, 16 * 1024, "bytes of a request's headers"),
     _row("serving_max_connections", _positive_int, 4096, "connections open at once"),
+    _row("serving_batch_timeout", _positive, 10.0, "seconds after which a batch's worker hangs"),
+    _row("serving_breaker_deaths", _non_negative_int, 5, "workers lost in a row: out; 0: never"),
+    _row("serving_breaker_window", _positive, 60.0, "seconds in which those deaths must lie"),
+    _row("serving_restart_wait", _positive, 30.0, "longest wait before a worker is started again"),
     _row("serving_load_timeout", _positive, 60.0, "seconds a worker may take to load a model"),
     _row("serving_load_attempts", _positive_int, 3, "tries to load a model that crashes or hangs"),
+    _row("serving_load_nice", _niceness, 10, "niceness of a worker while it loads, 0 to 19"),
+    _row("serving_allow_schema_change", _flag, False, "serve models that take other inputs"),
+    _row("serving_memory_mb", _positive_int, None, "MiB for all models; default: what is free"),
+    _row("serving_memory_factor", _positive, 4.0, "memory of an unknown model, over its files"),
+    _row("serving_reload_policy", _reload_policy, "availability", "or resource: old goes first"),
+    _row("serving_rollback_hold", _non_negative, 60.0, "seconds the model before is kept loaded"),
+    _row("serving_trial_requests", _non_negative_int, 100, "first requests that are on trial"),
+    _row("serving_trial_failures", _share, 0.5, "share of them that sends a model back; 1: never"),
+    _row("serving_trial_latency_ms", _non_negative, 0.0, "ms above which one counts; 0: none"),
+    _row("serving_quiescence", _non_negative, 5.0, "seconds without change after a first change"),
+    _row("serving_max_swaps", _non_negative_int, 6, "changes of a model in a period; 0: any"),
+    _row("serving_swap_period", _positive, 60.0, "seconds of that period"),
+    _row("serving_splay", _non_negative, 0.0, "seconds, drawn up to this, before a model is got"),
+    _row("serving_cache_keep", _non_negative_int, 5, "unused artifacts that this machine keeps"),
     _row("serving_drain_delay", _non_negative, 0.0, "seconds from 'not ready' to closing the port"),
     _row("serving_drain_timeout", _positive, 25.0, "seconds in which requests may finish"),
     # serving, as Consul shows it: docs/how-to/consul.md

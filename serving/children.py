@@ -106,6 +106,13 @@ class Children:
         self._channel: Channel | None = None
         self._waiting: deque[asyncio.Future[tuple[int, int]]] = deque()
         self._messages = decoder(FromForkserver)
+        self._alive: set[Child] = set()
+
+    def pids(self) -> list[int]:
+        """This process, the forkserver, and every child that runs."""
+        own = [os.getpid(), *([self._process.pid] if self._process else [])]
+        self._alive = {child for child in self._alive if not child.ended.is_set()}
+        return own + [child.pid for child in self._alive]
 
     async def start(self, role: str, title: str) -> Child:
         """A new child in `role`. Raises ChildDied if the forkserver ends meanwhile."""
@@ -124,7 +131,9 @@ class Children:
             raise
         finally:
             theirs.close()
-        return Child(title, pid, pidfd, ours)
+        child = Child(title, pid, pidfd, ours)
+        self._alive = {other for other in self._alive if not other.ended.is_set()} | {child}
+        return child
 
     def _start_forkserver(self) -> None:
         ours, theirs = Channel.pair()

@@ -16,6 +16,7 @@ from registry.logs import get_logger
 from serving.backoff import Backoff
 from serving.children import Child, Children
 from serving.errors import ChildDied, Rejected
+from serving.generation import Generation
 from serving.link import create_link
 from serving.messages import (
     Activate,
@@ -28,14 +29,17 @@ from serving.messages import (
     Drain,
     Failed,
     FromGateway,
+    Hung,
     Message,
     Notice,
     Open,
     Retire,
     Retired,
     Start,
+    Suspend,
     Tick,
     Tokens,
+    Tried,
     decoder,
 )
 from serving.options import Options
@@ -72,6 +76,7 @@ class Front:
         self._child: Child | None = None
         self._pools: dict[int, Pool] = {}
         self._active: dict[str, int] = {}
+        self._suspended: dict[str, str] = {}
         self._digests: Mapping[str, str] | None = None
         self._notices: dict[str, Notice] = {}
         self._acknowledged: dict[tuple[str, int], asyncio.Future[None]] = {}
@@ -92,12 +97,14 @@ class Front:
         start = Start(self._options, self._models, self._number)
         self._send(start, [self._listener.fileno()])
         self.authorize(self._digests)
-        for pool in self._pools.values():
+        for pool in dict.fromkeys(self._pools.values()):
             self._announce(pool)
         for model, number in self._active.items():
             self._send(Activate(model, number))
         for notice in self._notices.values():
             self._send(notice)
+        for model, reason in self._suspended.items():
+            self._send(Suspend(model, reason))
         # Last, so that the clients of a dead gateway find the models that it had.
         self._send(Open())
 
@@ -140,6 +147,9 @@ class Front:
         if isinstance(message, Check):
             self.on_check(message.model)
             return
+        if isinstance(message, Hung | Tried):
+            self._report(message)
+            return
         kind = Announced if isinstance(message, Failed) else type(message)
         future = self._acknowledged.get((kind.__name__, message.generation))
         if isinstance(message, Failed):
@@ -150,6 +160,15 @@ class Front:
             future.set_exception(Rejected(message.reason))
         else:
             future.set_result(None)
+
+    def _report(self, message: Hung | Tried) -> None:
+        pool = self._pools.get(message.generation)
+        if pool is None:
+            return
+        if isinstance(message, Hung):
+            pool.kill(message.worker)
+        elif pool.on_tried is not None:
+            pool.on_tried(message.requests, message.bad)
 
     def _expect(self, kind: type[Message], number: int) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -180,6 +199,9 @@ class Front:
         try:
             self._send(Activate(model, number))
             await self._patiently(activated)
+            self._suspended.pop(model, None)
+            # A pool that served as an older generation is known by its new number from here on.
+            self._pools = {n: p for n, p in self._pools.items() if n == number or p is not pool}
         except BaseException:
             if before is not None:
                 self._active[model] = before
@@ -187,7 +209,7 @@ class Front:
 
     def withdraw(self, pool: Pool) -> None:
         """Forget `pool`, and let the gateway forget it; does not wait."""
-        self._forget(pool)
+        self._forget(pool.generation)
         self._send(Retire(pool.generation.model, pool.generation.number))
 
     async def _patiently(self, acknowledged: asyncio.Future[None]) -> None:
@@ -199,21 +221,24 @@ class Front:
                 self._child.kill()
         acknowledged.result()
 
-    async def retire(self, pool: Pool) -> None:
-        """Let the batches of `pool` finish; returns once the gateway has closed its links."""
-        generation = pool.generation
-        self._forget(pool)
+    async def retire(self, generation: Generation) -> None:
+        """Let its batches finish; returns once the gateway has closed its links."""
+        self._forget(generation)
         if self._child is None:
             return
         acknowledged = self._expect(Retired, generation.number)
         self._send(Retire(generation.model, generation.number))
         await acknowledged
 
-    def _forget(self, pool: Pool) -> None:
-        number = pool.generation.number
-        self._pools.pop(number, None)
-        if self._active.get(pool.generation.model) == number:
-            del self._active[pool.generation.model]
+    def _forget(self, generation: Generation) -> None:
+        self._pools.pop(generation.number, None)
+        if self._active.get(generation.model) == generation.number:
+            del self._active[generation.model]
+
+    def suspend(self, model: str, reason: str) -> None:
+        """Have requests for a model refused at once, until a flip or an empty `reason`."""
+        self._suspended[model] = reason
+        self._send(Suspend(model, reason))
 
     def _announce(self, pool: Pool) -> None:
         self._send(pool.generation.announce())

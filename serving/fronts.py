@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from serving.front import Front
+from serving.generation import Generation
 from serving.messages import Notice
 from serving.pool import Pool, Worker
 
@@ -45,10 +46,19 @@ class Fronts:
                 front.withdraw(pool)
             raise
 
-    async def retire(self, pool: Pool) -> None:
-        """Let the batches of `pool` finish; returns once every gateway has closed its links."""
-        pool.on_replaced = None
-        await self._all(lambda front: front.retire(pool))
+    async def retire(self, generation: Generation, pool: Pool) -> None:
+        """Let its batches finish; returns once every gateway has closed its links.
+
+        `pool` has its workers, unless they serve as another generation by now.
+        """
+        if pool.generation is generation:
+            pool.on_replaced = pool.on_tried = None
+        await self._all(lambda front: front.retire(generation))
+
+    def suspend(self, model: str, reason: str) -> None:
+        """Have requests for a model refused at once, until a flip or an empty `reason`."""
+        for front in self._fronts:
+            front.suspend(model, reason)
 
     async def _all(self, act: Callable[[Front], Awaitable[None]]) -> None:
         """Act on every front at once; wait for all, then raise what went wrong first."""

@@ -1,11 +1,13 @@
 """A generation: one attempt to make one revision of a model serve, and the states of its life.
 
 ```
-desired ─ fetching ─ verified ─ loading ─ warming ─ validated ─ active ─ draining ─ retired
+desired ─ fetching ─ verified ─ loading ─ warming ─ validated ─ active ─ draining ─ held ─ retired
    └─────────┴──────────┴──────────┴─────────┴──────────┴──── rejected(reason)
 ```
 
-Everything that changes a state is here. A rejected generation never disturbed the active one.
+Everything that changes a state is here. A rejected generation never disturbed the active one. One
+that takes over the workers of another, for the same artifact under a new revision, is validated at
+once: they have proved it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class State(StrEnum):
     VALIDATED = "validated"
     ACTIVE = "active"
     DRAINING = "draining"
+    HELD = "held"
     RETIRED = "retired"
     REJECTED = "rejected"
 
@@ -41,14 +44,15 @@ class State(StrEnum):
 _S = State
 #: A crash while loading sends a candidate back from loading or warming to verified.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    _S.DESIRED: frozenset({_S.FETCHING, _S.REJECTED}),
+    _S.DESIRED: frozenset({_S.FETCHING, _S.VALIDATED, _S.REJECTED}),
     _S.FETCHING: frozenset({_S.VERIFIED, _S.REJECTED}),
     _S.VERIFIED: frozenset({_S.LOADING, _S.REJECTED}),
     _S.LOADING: frozenset({_S.WARMING, _S.VERIFIED, _S.REJECTED}),
     _S.WARMING: frozenset({_S.VALIDATED, _S.VERIFIED, _S.REJECTED}),
     _S.VALIDATED: frozenset({_S.ACTIVE, _S.REJECTED}),
     _S.ACTIVE: frozenset({_S.DRAINING}),
-    _S.DRAINING: frozenset({_S.RETIRED}),
+    _S.DRAINING: frozenset({_S.HELD, _S.RETIRED}),
+    _S.HELD: frozenset({_S.RETIRED}),
     _S.RETIRED: frozenset(),
     _S.REJECTED: frozenset(),
 }
@@ -65,6 +69,12 @@ class Generation:
         self.state = State.DESIRED
         self.reason = ""
         self.since = time.time()
+        #: How many of its first requests are on trial.
+        self.trial = 0
+
+    def __str__(self) -> str:
+        reason = f": {self.reason[:300]}" if self.reason else ""
+        return f"revision {self.head.revision} {self.state}{reason}"
 
     @property
     def model(self) -> str:
@@ -108,4 +118,5 @@ class Generation:
             folder=str(self.folder),
             since=self.since,
             who=self.head.who,
+            trial=self.trial,
         )

@@ -41,12 +41,18 @@ class Forked(Message, frozen=True, tag=True):
 
 
 class Load(Message, frozen=True, tag=True):
-    """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows."""
+    """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows.
+
+    `nice` is the niceness meanwhile. `contract`, if not empty, is the folder of the bundle that is
+    live: all that it takes must be taken.
+    """
 
     folder: str
     rows: int
     threads: int
     log_level: str
+    nice: int = 0
+    contract: str = ""
 
 
 class Attach(Message, frozen=True, tag=True):
@@ -64,10 +70,20 @@ class Warming(Message, frozen=True, tag=True):
 
 
 class Validated(Message, frozen=True, tag=True):
-    """The golden rows agree; ready for links. `features` and `outputs` are column counts."""
+    """The golden rows agree; ready for links. `features` and `outputs` are column counts.
+
+    `private` and `shared` are the bytes by which the process grew at most while it loaded: memory of
+    its own, and mapped files that it shares with its siblings.
+    """
 
     features: int
     outputs: int
+    private: int = 0
+    shared: int = 0
+
+
+class Answered(Message, frozen=True, tag=True):
+    """The first batch is answered: this worker is of use. Sent once."""
 
 
 class Unfit(Message, frozen=True, tag=True):
@@ -114,6 +130,8 @@ class Announce(Message, frozen=True, tag=True):
     folder: str
     since: float
     who: str
+    #: The first requests whose outcomes are to be reported; 0: none.
+    trial: int = 0
 
 
 class Connect(Message, frozen=True, tag=True):
@@ -130,6 +148,13 @@ class Activate(Message, frozen=True, tag=True):
 
     model: str
     generation: int
+
+
+class Suspend(Message, frozen=True, tag=True):
+    """Answer requests for this model with 503 and `reason`; with none, take them again."""
+
+    model: str
+    reason: str
 
 
 class Retire(Message, frozen=True, tag=True):
@@ -184,6 +209,23 @@ class Retired(Message, frozen=True, tag=True):
     generation: int
 
 
+class Hung(Message, frozen=True, tag=True):
+    """A worker has not answered a batch in time. Its link is closed; the process is to be ended."""
+
+    model: str
+    generation: int
+    worker: int
+
+
+class Tried(Message, frozen=True, tag=True):
+    """So many more of the first requests are over, and so many of these went badly."""
+
+    model: str
+    generation: int
+    requests: int
+    bad: int
+
+
 class Failed(Message, frozen=True, tag=True):
     """A generation cannot be taken: its signature is not one that this gateway understands."""
 
@@ -201,11 +243,22 @@ class Check(Message, frozen=True, tag=True):
 ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
-FromWorker = Loading | Warming | Validated | Unfit
+FromWorker = Loading | Warming | Validated | Answered | Unfit
 ToGateway = (
-    Start | Tokens | Open | Announce | Connect | Activate | Retire | Notice | Tick | Drain | Close
+    Start
+    | Tokens
+    | Open
+    | Announce
+    | Connect
+    | Activate
+    | Suspend
+    | Retire
+    | Notice
+    | Tick
+    | Drain
+    | Close
 )
-FromGateway = Announced | Activated | Retired | Failed | Check
+FromGateway = Announced | Activated | Retired | Hung | Tried | Failed | Check
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:

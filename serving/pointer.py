@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from registry.aliases import Head
+from registry.artifacts.manifest import Reference
 from registry.artifacts.records import decode_record, encode_record
 from registry.errors import BadData
 from registry.logs import get_logger
@@ -28,15 +29,13 @@ class Pointers:
 
     def read(self, model: str, alias: str) -> Head | None:
         """The last good head; None if there is none, or only bytes that are not one."""
-        path = self._path(model, alias)
-        try:
-            head = decode_record(path.read_bytes(), Head, str(path), "head")
-        except FileNotFoundError:
-            return None
-        except (BadData, OSError) as error:
-            log.warning("pointer ignored", path=str(path), reason=str(error))
-            return None
-        return head if (head.model, head.alias) == (model, alias) else None
+        head = _decoded(self._path(model, alias))
+        return head if head and (head.model, head.alias) == (model, alias) else None
+
+    def all(self) -> list[Reference]:
+        """What any service of this machine and environment would start from."""
+        found = (_decoded(path) for path in self._folder.glob("[!.]*.json"))
+        return [head.live for head in found if head is not None and head.live is not None]
 
     def save(self, head: Head) -> None:
         """Replace the pointer: all or nothing, and durable. Raises OSError."""
@@ -56,3 +55,13 @@ class Pointers:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _decoded(path: Path) -> Head | None:
+    try:
+        return decode_record(path.read_bytes(), Head, str(path), "head")
+    except FileNotFoundError:
+        return None
+    except (BadData, OSError) as error:
+        log.warning("pointer ignored", path=str(path), reason=str(error))
+        return None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from registry.logs import get_logger
 from serving.arena import Layout
 from serving.backoff import Backoff
+from serving.breaker import Breaker
 from serving.children import GRACE, Child, Children
 from serving.errors import ChildDied, Rejected, ServingError
 from serving.generation import TRANSITIONS, Generation, State
-from serving.messages import FromWorker, Load, Loading, Unfit, Validated, Warming, decoder
+from serving.messages import Answered, FromWorker, Load, Loading, Unfit, Validated, decoder
 from serving.options import Options
 
 log = get_logger(__name__)
@@ -24,27 +26,50 @@ _decoder = decoder(FromWorker)
 class Worker:
     """One worker that has proved its model. `layout` is the shape of its links."""
 
-    def __init__(self, number: int, child: Child, layout: Layout) -> None:
+    def __init__(self, number: int, child: Child, layout: Layout, proof: Validated) -> None:
         self.number = number
         self.child = child
         self.layout = layout
+        self.private, self.shared = proof.private, proof.shared
         self.since = asyncio.get_running_loop().time()
+        #: Whether it has answered a batch.
+        self.useful = False
 
 
 class Pool:
-    """Starts the workers of a generation and replaces those that die."""
+    """Starts the workers of a generation and replaces those that die.
 
-    def __init__(self, generation: Generation, children: Children, options: Options) -> None:
+    `contract` is the folder of the bundle whose inputs the clients know; empty: none yet.
+    """
+
+    def __init__(
+        self, generation: Generation, children: Children, options: Options, contract: str = ""
+    ) -> None:
         self.generation = generation
         self.workers: dict[int, Worker] = {}
         #: Called with each worker that takes a dead one's place.
         self.on_replaced: Callable[[Worker], None] | None = None
+        #: Called with the reason when workers cannot live, and with "" when one is tried again.
+        self.on_broken: Callable[[str], None] | None = None
+        #: Called with how many more requests were answered on trial, and how many of them badly.
+        self.on_tried: Callable[[int, int], None] | None = None
         self._children = children
         self._options = options
+        self._contract = contract
         self._counter = 0
         self._stopping = False
-        self._backoff = Backoff(first=0.02)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = False
+        self._backoff = Backoff(first=0.02, most=options.restart_wait)
+        self._breaker = Breaker(options.breaker_deaths, options.breaker_window)
+        self._filling: asyncio.Task[None] | None = None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the workers were seen to need while they loaded; 0 if that is not known."""
+        workers = self.workers.values()
+        private = max((worker.private for worker in workers), default=0)
+        shared = max((worker.shared for worker in workers), default=0)
+        return private * self._options.workers + shared
 
     async def start(self) -> None:
         """Start all workers, one by one.
@@ -55,25 +80,27 @@ class Pool:
         """
         for _ in range(self._options.workers):
             await self._add()
+        self._started = True
+        self._fill()
 
     async def _add(self) -> Worker:
         self._counter += 1
         number = self._counter
         child = await self._children.start("worker", f"pen:{self.generation.model}")
         try:
-            validated = await self._load(child)
+            proof = await self._load(child)
         except BaseException:
             await child.stop(0.0)
             raise
-        layout = Layout(self._options.max_batch_size, validated.features, validated.outputs)
-        self.workers[number] = Worker(number, child, layout)
-        child.listen(_decoder, lambda _: None, lambda: self._lost(number))
-        return self.workers[number]
+        layout = Layout(self._options.max_batch_size, proof.features, proof.outputs)
+        worker = self.workers[number] = Worker(number, child, layout, proof)
+        child.listen(_decoder, lambda m: self._hear(worker, m), lambda: self._lost(worker))
+        return worker
 
     async def _load(self, child: Child) -> Validated:
         outcome: asyncio.Future[Validated] = asyncio.get_running_loop().create_future()
 
-        def receive(message: Loading | Warming | Validated | Unfit) -> None:
+        def receive(message: Any) -> None:
             if outcome.done():
                 return
             if isinstance(message, Validated):
@@ -88,53 +115,99 @@ class Pool:
                 outcome.set_exception(ChildDied("a worker crashed while it loaded the model"))
 
         child.listen(_decoder, receive, end)
-        options = self._options
-        load = Load(
-            str(self.generation.folder), options.max_batch_size, options.threads, options.log_level
-        )
-        child.send(load)
+        child.send(self._order())
         try:
-            return await asyncio.wait_for(outcome, options.load_timeout)
+            return await asyncio.wait_for(outcome, self._options.load_timeout)
         except TimeoutError:
-            seconds = f"{options.load_timeout:g} s"
+            seconds = f"{self._options.load_timeout:g} s"
             raise ChildDied(f"a worker had not loaded the model after {seconds}") from None
+
+    def _order(self) -> Load:
+        options = self._options
+        return Load(
+            str(self.generation.folder),
+            options.max_batch_size,
+            options.threads,
+            options.log_level,
+            # Who replaces a dead worker is needed as much as those who serve.
+            nice=0 if self._started else options.load_nice,
+            contract=self._contract,
+        )
 
     def _progress(self, state: State) -> None:
         """The first worker takes the generation from state to state; the others follow."""
         if not self.workers and state in TRANSITIONS[self.generation.state]:
             self.generation.to(state)
 
-    def _lost(self, number: int) -> None:
+    # deaths -----------------------------------------------------------------------------------
+
+    def _hear(self, worker: Worker, message: Any) -> None:
+        if isinstance(message, Answered):
+            worker.useful = True
+            self._breaker.answered()
+            self._backoff.reset()
+            self._fill()
+
+    def _lost(self, worker: Worker) -> None:
         """A worker died: the gateway has seen it already; put another in its place."""
-        worker = self.workers.pop(number)
+        del self.workers[worker.number]
         if self._stopping:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() - worker.since > STEADY:
+        model, pid = self.generation.model, worker.child.pid
+        log.warning("worker died", model=model, worker=worker.number, pid=pid)
+        lived = asyncio.get_running_loop().time() - worker.since
+        if worker.useful or lived > STEADY:
             self._backoff.reset()
-        log.warning("worker died", model=self.generation.model, worker=number, pid=worker.child.pid)
-        task = loop.create_task(self._replace())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        else:
+            self._count_in_vain()
+        self._fill()
 
-    async def _replace(self) -> None:
-        while not self._stopping:
+    def _count_in_vain(self) -> None:
+        """A worker ended without any use. While others answer, the fault is not the generation's."""
+        if any(worker.useful for worker in self.workers.values()):
+            return
+        if self._breaker.died(asyncio.get_running_loop().time()) and self.on_broken is not None:
+            self.on_broken("its processes keep ending before they answer anything")
+
+    def _fill(self) -> None:
+        """See to it that workers are started as long as some are missing."""
+        idle = self._filling is None or self._filling.done()
+        if idle and self._started and len(self.workers) < self._wanted:
+            self._filling = asyncio.get_running_loop().create_task(self._start_missing())
+
+    @property
+    def _wanted(self) -> int:
+        """While the breaker is open a single worker is tried at a time."""
+        return 1 if self._breaker.open else self._options.workers
+
+    async def _start_missing(self) -> None:
+        while not self._stopping and len(self.workers) < self._wanted:
             await asyncio.sleep(self._backoff.next())
             try:
                 worker = await self._add()
             except ServingError as error:
                 log.error("worker not replaced", model=self.generation.model, reason=str(error))
+                self._count_in_vain()
                 continue
             if self.on_replaced is not None:
                 self.on_replaced(worker)
-            return
+            if self._breaker.open and self.on_broken is not None:
+                self.on_broken("")
+
+    def kill(self, number: int) -> None:
+        """SIGKILL a worker that hangs; another takes its place."""
+        worker = self.workers.get(number)
+        if worker is not None:
+            worker.child.kill()
+
+    # the end ----------------------------------------------------------------------------------
 
     async def clear(self) -> None:
         """End the workers that are there, so that `start` can be tried again."""
-        self._stopping = True
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping, self._started = True, False
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
         await asyncio.gather(*(w.child.stop(GRACE) for w in list(self.workers.values())))
         self._stopping = False
 

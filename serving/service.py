@@ -15,6 +15,7 @@ from registry.aliases import open_heads
 from registry.aliases.decision import parse_alias
 from registry.errors import UsageError
 from registry.settings import Settings
+from serving.decisions import Recorder
 from serving.deployment import Deployment
 from serving.listeners import open_listeners
 from serving.options import Options
@@ -51,6 +52,8 @@ def serve(
     var = _folder(settings)
     source = Source(settings, var / "artifacts")
     source.open()
+    pointers = Pointers(var / "pointers")
+    source.copies.protect(pointers.all)
     options.check_bind()  # before the tokens, which may be asked of Vault
     tokens = open_tokens(settings)
     listeners = open_listeners(options)
@@ -71,11 +74,12 @@ def serve(
         options,
         wanted,
         heads,
-        source.fetch,
-        Pointers(var / "pointers"),
+        source,
+        pointers,
         listeners,
         on_ready,
         open_presence(settings, wanted, listeners.address),
+        Recorder(settings, source.store).go_back,
         tokens,
     )
     asyncio.run(supervisor.run())

@@ -10,13 +10,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from registry.artifacts.fetch import fetch
+from registry.artifacts.fetch import dereference, fetch
 from registry.artifacts.files import is_intact
 from registry.artifacts.manifest import Manifest, Reference, decode
 from registry.artifacts.store import Store, open_environment
 from registry.errors import BadData, ConfigError, Refused, StoreError, Temporary
 from registry.logs import get_logger
 from registry.settings import Settings
+from serving.cache import Cache
 
 log = get_logger(__name__)
 
@@ -27,6 +28,7 @@ class Source:
     def __init__(self, settings: Settings, cache: Path) -> None:
         self._settings = settings
         self._cache = cache
+        self.copies = Cache(cache, settings.serving_cache_keep)
         self._store: Store | None = None
 
     def open(self) -> None:
@@ -36,7 +38,7 @@ class Source:
             ConfigError, Refused: the store cannot be used. One that is away is tried later.
         """
         try:
-            self._opened()
+            self.store()
         except (ConfigError, Refused):
             raise
         except (StoreError, Temporary) as error:
@@ -47,17 +49,24 @@ class Source:
 
         Raises:
             NotFound, Corrupt, StoreError: see `registry.artifacts.fetch`.
+            StoreUnwritable: the disk is too full for it.
         """
         kept = self._kept(reference)
         if kept is not None:
+            self.copies.touch(self._manifest_path(reference))
             return kept
-        store = self._opened()
+        store = self.store()
+        if store.local_path(reference.path) is not None:
+            return fetch(store, reference, self._cache)
+        files = dereference(store, reference).files
+        self.copies.make_room(sum(file.size for file in files))
         folder = fetch(store, reference, self._cache)
-        if store.local_path(reference.path) is None:
-            self._keep(reference, store.get(reference.path))
+        self._keep(reference, store.get(reference.path))
+        self.copies.trim()
         return folder
 
-    def _opened(self) -> Store:
+    def store(self) -> Store:
+        """The store; opened when it is first needed. Raises StoreError, Temporary."""
         if self._store is None:
             self._store = open_environment(self._settings)
         return self._store

@@ -11,15 +11,20 @@ from functools import partial
 from registry.aliases import Head, Heads
 from registry.errors import PenstockError
 from registry.logs import get_logger
+from serving.budget import Budget
 from serving.children import Children
-from serving.deployment import Deployment, Fetch
+from serving.decisions import GoBack
+from serving.deployment import Deployment
 from serving.front import Front
 from serving.fronts import Fronts
+from serving.generation import Generation
 from serving.listeners import Listeners
+from serving.means import Means
 from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
 from serving.presence import Presence
+from serving.source import Source
 from serving.tokens import ClientTokens
 from serving.watcher import Watcher
 
@@ -40,21 +45,23 @@ class Supervisor:
         options: Options,
         wanted: list[Wanted],
         heads: Heads,
-        fetch: Fetch,
+        source: Source,
         pointers: Pointers,
         listeners: Listeners,
         on_ready: Callable[[list[Deployment]], None],
         presence: Presence,
+        go_back: GoBack,
         tokens: ClientTokens | None = None,
     ) -> None:
         self._options = options
         self._wanted = wanted
         self._heads = heads
-        self._fetch = fetch
+        self._source = source
         self._pointers = pointers
         self._listeners = listeners
         self._on_ready = on_ready
         self._presence = presence
+        self._go_back = go_back
         self._tokens = tokens
         self._stop = asyncio.Event()
 
@@ -112,14 +119,25 @@ class Supervisor:
         )
 
     def _deployments(self, children: Children, front: Fronts) -> list[Deployment]:
-        numbers = itertools.count(1)
-        make_pool = partial(Pool, children=children, options=self._options)
-        return [
-            Deployment(
-                model, alias, self._fetch, make_pool, front, self._pointers, self._options, numbers
-            )
-            for model, alias in self._wanted
-        ]
+        options = self._options
+
+        def make_pool(generation: Generation, contract: str) -> Pool:
+            return Pool(generation, children, options, contract)
+
+        means = Means(
+            self._source.fetch,
+            make_pool,
+            front,
+            self._pointers,
+            options,
+            itertools.count(1),
+            Budget(options, children.pids),
+            self._go_back,
+        )
+        deployments = [Deployment(model, alias, means) for model, alias in self._wanted]
+        for deployment in deployments:
+            self._source.copies.protect(deployment.in_use)
+        return deployments
 
     async def _begin(self, deployments: list[Deployment], watchers: list[Watcher]) -> None:
         """Start to watch; where no head can be read, with what served last."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,22 @@ from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix
 from registry.settings import Settings
 from serving.channel import Channel
-from serving.errors import ServingError
+from serving.contract import check_contract
+from serving.errors import ChildDied, ServingError
+from serving.footprint import Footprint
 from serving.frame import Frame, Kind
 from serving.link import WorkerEnd
-from serving.messages import Attach, Load, Loading, ToWorker, Unfit, Validated, Warming, decoder
+from serving.messages import (
+    Answered,
+    Attach,
+    Load,
+    Loading,
+    ToWorker,
+    Unfit,
+    Validated,
+    Warming,
+    decoder,
+)
 
 log = get_logger(__name__)
 _decode = decoder(ToWorker).decode
@@ -45,15 +61,30 @@ def main(channel: Channel) -> None:
 
 
 def prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
-    """Open, warm up and check the model in `load.folder`.
+    """Open, warm up and check the model in `load.folder`, at a lower priority.
+
+    Niceness belongs to a thread and cannot be taken back without privileges, so a thread of its own
+    loads, and is gone before the first request.
 
     Raises:
         PenstockError: the bundle must not serve; a crash or a hang is the supervisor's to see.
     """
+    with ThreadPoolExecutor(1, initializer=_be_nice, initargs=(load.nice,)) as loader:
+        return loader.submit(_prepare, load, channel).result()
+
+
+def _be_nice(nice: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+
+
+def _prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
+    before = Footprint.read()
     bundle = Bundle.read(Path(load.folder))
     if bundle.header.stages:
         stages = ", ".join(bundle.header.stages)
         raise Refused("the bundle needs stages that this service does not have", stages)
+    if load.contract:
+        check_contract(Bundle.read(Path(load.contract)).signature, bundle.signature)
     channel.send(Loading().encode())
     images = Path(Settings.load().var).absolute() / "cache" / "forest"
     predictor = open_predictor(bundle, load.threads, images)
@@ -61,7 +92,9 @@ def prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
     rows = Encoder(bundle.signature).encode_rows(bundle.golden.rows)
     _warm_up(predictor, rows, load.rows)
     check_golden(predictor, bundle.signature, bundle.golden)
-    return predictor, Validated(len(bundle.signature.inputs), len(bundle.signature.outputs))
+    grown = Footprint.read().growth_since(before)
+    features, outputs = len(bundle.signature.inputs), len(bundle.signature.outputs)
+    return predictor, Validated(features, outputs, *grown)
 
 
 def _warm_up(predictor: Predictor, rows: Matrix, largest: int) -> None:
@@ -80,6 +113,7 @@ class Worker:
         self._predictor = predictor
         self._links: dict[int, WorkerEnd] = {}
         self._poll = select.poll()
+        self._answered = False
 
     def run(self) -> None:
         """Serve until the channel ends."""
@@ -122,6 +156,10 @@ class Worker:
             link.answer(frame, Kind.FAILURE, time.monotonic_ns() - begun, repr(error))
         else:
             link.answer(frame, Kind.RESULT, time.monotonic_ns() - begun)
+        if not self._answered:
+            self._answered = True
+            with contextlib.suppress(ChildDied):
+                self._channel.send(Answered().encode())
 
     def _predict(self, link: WorkerEnd, frame: Frame) -> None:
         result = self._predictor.predict(link.inputs(frame))

@@ -144,6 +144,25 @@ class Aliases:
 
         return self._surely(about, decide)
 
+    def retreat(
+        self, about: tuple[str, str], *, bad: int, to: int, who: str, why: str
+    ) -> Decision | None:
+        """Make live again what was live at the revision `to`, if `bad` is the newest decision.
+
+        None if it is not: whoever decided since, also another instance that saw the same, is right.
+        """
+
+        def decide(entries: Sequence[Decision]) -> Decision | None:
+            target = at_revision(entries, to)
+            if not entries or entries[-1].revision != bad or target is None or target.live is None:
+                return None
+            restores = stands_for(entries, target)
+            return draft(
+                about, "rollback", target.live, target.live, who=who, why=why, restores=restores
+            )
+
+        return self._append(about, decide)
+
     def _surely(self, about: tuple[str, str], decide: Decide) -> Decision:
         appended = self._append(about, decide)
         assert appended is not None

@@ -9,6 +9,7 @@ generation: a work that meets a flip half-way starts again on the new one.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,8 @@ class Batcher:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.target: Target | None = None
+        #: Told of each work that is settled after it was dispatched, if somebody wants to know.
+        self.on_settled: Callable[[Work], None] | None = None
         #: Rows that wait and are still wanted.
         self.rows = 0
         self._queues: tuple[deque[Span], ...] = tuple(deque() for _ in range(PRIORITIES))
@@ -104,6 +107,14 @@ class Batcher:
     def _settle(self, work: Work, error: RequestError | None) -> None:
         self._forget(work)
         work.settle(error)
+        if self.on_settled is not None and work.pin is not None:
+            self.on_settled(work)
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer every work of which rows wait with an error: nobody will compute them."""
+        for work in [work for work in self._works if work.waiting]:
+            self._settle(work, error)
+        self._compact()
 
     def cancel(self, work: Work) -> None:
         """Drop a work whose client has gone."""
@@ -229,6 +240,8 @@ class Batcher:
                 if work.left == span.rows:
                     self._forget(work)
                 work.accept(span.start, outputs[begin:end])
+                if self.on_settled is not None and work.settled:
+                    self.on_settled(work)
 
     def give_back(self, batch: Batch) -> None:
         """Queue the rows of a batch that no worker has touched again, first in line."""

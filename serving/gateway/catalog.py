@@ -10,6 +10,7 @@ from serving.gateway.batcher import Policy
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
+from serving.gateway.watchdog import Watchdog
 from serving.messages import Notice
 from serving.options import Options
 
@@ -29,7 +30,8 @@ class Catalog:
             options.max_batch_size, options.max_queue_rows, options.max_queue_delay_ms / 1e3
         )
         self._dispatchers = {
-            model: Dispatcher(model, policy, loop, clock, metrics) for model in models
+            model: Dispatcher(model, policy, loop, clock, metrics, Watchdog(options.batch_timeout))
+            for model in models
         }
         self.notices: dict[str, Notice] = {}
 

@@ -12,6 +12,7 @@ from serving.frame import Frame, Kind
 from serving.gateway.batcher import Batch, Batcher, Policy
 from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
+from serving.gateway.watchdog import Watchdog
 from serving.gateway.work import Work
 from serving.link import GatewayEnd, Loan
 
@@ -36,13 +37,17 @@ class Dispatcher:
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         metrics: Metrics,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.model = model
         self.batcher = Batcher(policy)
         self.active: Served | None = None
+        #: Why no request is taken just now; empty: they are taken.
+        self.suspended = ""
         self._loop = loop
         self._clock = clock
         self._metrics = metrics
+        self._watchdog = watchdog
         self._retiring: dict[int, tuple[Served, Callable[[], None]]] = {}
         self._pumping = False
         #: Seconds that a batch takes, of late; unknown until one was computed.
@@ -55,6 +60,8 @@ class Dispatcher:
         """Admit a request. Raises Overloaded, BodyTooLarge."""
         if self.active is None:
             raise Overloaded(f"the model {self.model} has no version that is ready yet")
+        if self.suspended:
+            raise self._unavailable()
         self.batcher.admit(work, self._clock())
         self._pump_soon()
 
@@ -69,7 +76,18 @@ class Dispatcher:
     @property
     def ready(self) -> bool:
         """Whether a worker of the active generation is there."""
-        return self.active is not None and bool(self.active.links)
+        return self.active is not None and bool(self.active.links) and not self.suspended
+
+    def suspend(self, reason: str) -> None:
+        """Refuse all requests at once, also those that wait; with no reason take them again."""
+        self.suspended = reason
+        if reason:
+            self.batcher.refuse(self._unavailable())
+
+    def _unavailable(self) -> Overloaded:
+        return Overloaded(
+            f"the model {self.model} cannot answer", self.suspended, "Try again later."
+        )
 
     def check_ready(self, *, draining: bool) -> None:
         """Raise Overloaded unless a worker is there and the service is not `draining`."""
@@ -88,7 +106,23 @@ class Dispatcher:
         """Send every batch from now on to `served`."""
         self.active = self.batcher.target = served
         self._pace = 1.0
+        self.suspended = ""
+        self.batcher.on_settled = self._try if served.trial else None
         self._pump_soon()
+
+    def _try(self, work: Work) -> None:
+        """Count a request on trial, if it was the active generation that answered it."""
+        active = self.active
+        if active is not None and active.trial is not None and work.pin is active:
+            active.trial.count(work, self._clock())
+            if active.trial.over:
+                self.batcher.on_settled = None
+
+    def tried(self) -> tuple[int, int, int] | None:
+        """Generation, requests on trial and bad ones since last asked; None if there were none."""
+        active = self.active
+        requests, bad = active.trial.news() if active and active.trial else (0, 0)
+        return (active.number, requests, bad) if active and requests else None
 
     def retire(self, served: Served, retired: Callable[[], None]) -> None:
         """Close the links of `served` once its batches are done, then call `retired`."""
@@ -199,6 +233,21 @@ class Dispatcher:
         if loans:
             log.warning("worker died on a batch", model=self.model, rows=loans[0].rows)
             self.batcher.died(loans[0].batch)
+
+    def hung(self) -> list[tuple[int, int]]:
+        """Generation and number of each worker that hangs. Their batches are tried elsewhere."""
+        if self._watchdog is None:
+            return []
+        using = [*([self.active] if self.active else ()), *(s for s, _ in self._retiring.values())]
+        owners = {link: (served, n) for served in using for n, link in served.links.items()}
+        hung = self._watchdog.look(owners, self._clock())
+        for link in hung:
+            served, worker = owners[link]
+            log.error("worker hangs", model=self.model, worker=worker, rows=link.loans[0].rows)
+            self._lost(served, worker, link)
+            self._finish_retiring(served)
+            self._pump_soon()
+        return [(owners[link][0].number, owners[link][1]) for link in hung]
 
     def _drop(self, served: Served, worker: int) -> None:
         link = served.links.pop(worker, None)

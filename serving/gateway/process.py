@@ -16,6 +16,7 @@ from registry.logs import configure, get_logger
 from serving.channel import Channel
 from serving.errors import ChildDied
 from serving.gateway.catalog import Catalog
+from serving.gateway.dispatch import Dispatcher
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.metrics import Metrics
 from serving.gateway.parts import Entrance, Parts
@@ -33,15 +34,18 @@ from serving.messages import (
     Connect,
     Drain,
     Failed,
+    Hung,
     Message,
     Notice,
     Open,
     Retire,
     Retired,
     Start,
+    Suspend,
     Tick,
     ToGateway,
     Tokens,
+    Tried,
     decoder,
 )
 
@@ -91,6 +95,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._channel = channel
         self._listener = listener
+        self._slow = options.trial_latency_ms / 1e3
         self._metrics = Metrics()
         clock = time.monotonic
         self._catalog = Catalog(start.models, options, self._loop, clock, self._metrics)
@@ -135,6 +140,15 @@ class Gateway:
             await asyncio.sleep(EXPIRE_EVERY)
             for dispatcher in self._catalog:
                 dispatcher.expire()
+                self._report(dispatcher)
+
+    def _report(self, dispatcher: Dispatcher) -> None:
+        """Tell the supervisor of workers that hang, and how requests on trial went."""
+        for generation, worker in dispatcher.hung():
+            self._send(Hung(dispatcher.model, generation, worker))
+        tried = dispatcher.tried()
+        if tried is not None:
+            self._send(Tried(dispatcher.model, *tried))
 
     async def _look_around(self) -> None:
         while True:
@@ -162,6 +176,8 @@ class Gateway:
                 self._connect(message, descriptors)
             case Activate():
                 self._activate(message)
+            case Suspend():
+                self._catalog.find(message.model).suspend(message.reason)
             case Retire():
                 self._retire(message)
             case Tokens() | Notice() | Tick():
@@ -186,7 +202,7 @@ class Gateway:
 
     def _announce(self, message: Announce) -> None:
         try:
-            self._generations[message.generation] = Served.read(message, self._share)
+            self._generations[message.generation] = Served.read(message, self._share, self._slow)
         except PenstockError as error:
             self._send(Failed(message.model, message.generation, str(error)[:2000]))
         else:

@@ -14,6 +14,7 @@ from serving.errors import RequestError
 from serving.gateway.batcher import Batch
 from serving.gateway.inputs import RowEncoder
 from serving.gateway.protocols.template import Template
+from serving.gateway.trial import Trial
 from serving.link import GatewayEnd
 from serving.messages import Announce
 
@@ -26,14 +27,19 @@ class Served:
 
     `share`, from 0 to below 1, is where in the row of workers this gateway begins to look for an
     idle one: several gateways that began alike would all pick the same worker, and leave the rest.
+    `slow` is in seconds: see `Trial`.
     """
 
-    def __init__(self, announced: Announce, signature: Signature, share: float = 0.0) -> None:
+    def __init__(
+        self, announced: Announce, signature: Signature, share: float = 0.0, slow: float = 0.0
+    ) -> None:
         self.announced = announced
         self.signature = signature
         self.encoding = hashlib.sha256(msgspec.json.encode(signature)).hexdigest()
         self.links: dict[int, GatewayEnd[Batch]] = {}
         self._share = share
+        #: Where its first requests are counted, if they are to be reported.
+        self.trial = Trial(announced.trial, slow) if announced.trial else None
         self.encoder = RowEncoder(signature)
         #: The version that answers name: the first digits of the manifest's digest.
         self.version = announced.version[:VERSION_DIGITS]
@@ -45,9 +51,9 @@ class Served:
         ).encode()
 
     @classmethod
-    def read(cls, announced: Announce, share: float = 0.0) -> Served:
+    def read(cls, announced: Announce, share: float = 0.0, slow: float = 0.0) -> Served:
         """Read the signature from the announced folder. Raises BadData, NotFound."""
-        return cls(announced, Bundle.read(Path(announced.folder)).signature, share)
+        return cls(announced, Bundle.read(Path(announced.folder)).signature, share, slow)
 
     def join(self, worker: int, link: GatewayEnd[Batch]) -> None:
         """Use a link to one more worker."""

@@ -151,6 +151,10 @@ class Service:
         return self._log.read_text()
 
 
+#: Tests change models at will, and count what is left of the old ones; other tests look at holding
+#: and waiting.
+BRISK = {"serving_quiescence": 0, "serving_max_swaps": 0, "serving_rollback_hold": 0}
+
 #: One row for each model name that `Service.revision` is asked about.
 EXAMPLES: dict[str, dict[str, Any]] = {"flights": {"distance": 0.5, "hour": 3, "carrier": "DL"}}
 
@@ -163,7 +167,9 @@ def service(
     folder.mkdir(parents=True, exist_ok=True)
     address, log = folder / "address", folder / "log"
     address.unlink(missing_ok=True)
-    given = {f"PENSTOCK_{name.upper()}": str(value) for name, value in settings.items()}
+    given = {
+        f"PENSTOCK_{name.upper()}": str(value) for name, value in {**BRISK, **settings}.items()
+    }
     environment = {**os.environ, **publisher.environment, "PENSTOCK_LOG_LEVEL": "info", **given}
     command = [sys.executable, "-m", "serving", "--port", "0", "--address-file", str(address)]
     with log.open("w") as out:

@@ -8,11 +8,14 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving.loadclient import Load
+from tests.campaigns.soak import soak
+from tests.campaigns.workers import patient, quiet
 from tests.plugins.campaign import Campaign
 from tests.serving.conftest import BODIES, Trained
 from tests.serving.rig import Publisher, Service, alive, eventually
@@ -94,3 +97,58 @@ def check(load: Load, chaos: Chaos, gateways: int) -> None:
     for connection in range(CONNECTIONS):
         revisions = load.report.revisions(connection)
         assert revisions == sorted(set(revisions))
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("no_shm_leaks")
+def test_workers_that_die_at_boundaries_of_frames(
+    tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign
+) -> None:
+    """No client sees it, and supervisor and gateway keep nothing of the dead."""
+    with patient(tmp_path, bundles["lightgbm-1"], "KILL", every=0.15) as made:
+        made.recover()
+        before = quiet(made.service)
+        for _ in campaign.rounds(short=2):
+            made.bear(hits=5)
+        made.recover()
+        eventually("nothing left", lambda: quiet(made.service) == before)
+        print(f"{sum(made.boundaries.values())} workers killed: {dict(made.boundaries)}")
+        print(f"{made.answered} requests, none failed")
+
+
+@pytest.mark.campaign
+def test_workers_that_hang_at_boundaries_of_frames(
+    tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign
+) -> None:
+    """Each is ended and replaced; no client sees more than the wait."""
+    limit = 0.5
+    settings = {"serving_batch_timeout": limit}
+    with patient(tmp_path, bundles["lightgbm-1"], "STOP", every=1.0, **settings) as made:
+        for _ in campaign.rounds(short=1):
+            made.bear(hits=2)
+            made.recover()
+        hung = sum(made.boundaries.values())
+        print(f"{hung} workers hung, all replaced: {dict(made.boundaries)}; limit {limit} s")
+        print(f"{made.answered} requests, none failed")
+
+
+#: Bytes that a service may grow with each reload before that is called a leak.
+GROWTH = 1 << 20
+
+
+@pytest.mark.campaign
+def test_soak_with_reloads(tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign) -> None:
+    """In the long form a reload every 5 seconds."""
+    with soak(tmp_path, bundles) as made:
+        for _ in campaign.rounds(short=7):
+            made.turn(seconds=5.0 if campaign.long else 0.0)
+        print(f"{made.requests} requests, {made.reloads} reloads, none failed or wrong")
+        print(f"slope of RSS: {made.slope / 1024:.1f} KiB a reload")
+        assert made.slope < GROWTH
+
+
+def test_the_soak_catches_a_leak(tmp_path: Path, bundles: dict[str, Trained]) -> None:
+    with soak(tmp_path, bundles, leak=2 << 20) as made:
+        for _ in range(6):
+            made.turn(seconds=0.0)
+        assert made.slope > GROWTH

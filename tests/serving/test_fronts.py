@@ -168,7 +168,7 @@ def test_a_generation_is_retired_when_every_gateway_has_let_go(place: int) -> No
         first, second = pool(1), pool(2)
         await world.fronts.activate(first)
         await world.fronts.activate(second)
-        retiring = asyncio.create_task(world.fronts.retire(first))
+        retiring = asyncio.create_task(world.fronts.retire(first.generation, first))
         await waiting.wait()
         await asyncio.sleep(0)
         assert not retiring.done()
