@@ -32,8 +32,8 @@ class Worker:
         self.layout = layout
         self.private, self.shared = proof.private, proof.shared
         self.since = asyncio.get_running_loop().time()
-        #: Whether it has answered a batch.
-        self.useful = False
+        #: Whether it has answered a batch; whether it was ended because it did not.
+        self.useful = self.hung = False
 
 
 class Pool:
@@ -156,7 +156,7 @@ class Pool:
         model, pid = self.generation.model, worker.child.pid
         log.warning("worker died", model=model, worker=worker.number, pid=pid)
         lived = asyncio.get_running_loop().time() - worker.since
-        if worker.useful or lived > STEADY:
+        if worker.useful or (lived > STEADY and not worker.hung):
             self._backoff.reset()
         else:
             self._count_in_vain()
@@ -198,6 +198,7 @@ class Pool:
         """SIGKILL a worker that hangs; another takes its place."""
         worker = self.workers.get(number)
         if worker is not None:
+            worker.hung = True
             worker.child.kill()
 
     # the end ----------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_a_model_that_cannot_answer_makes_way_for_the_one_before(team: Team, moo
         bad = team.promote(2.0, mood=mood)
         service.wait_for_page(f"{bad}: active")
         # Its row looks like poison, since it is all that there is.
-        assert ask(service).status_code == 500
+        assert ask(service).status_code in (500, 504)
         service.wait_for_page("rolled-back")
         assert answer_of(service) == 1.0
         assert service.revision() == bad + 1
