@@ -74,7 +74,7 @@ def test_deaths_and_reloads_under_load(
     """Only connections of a killed gateway break; every answer is the named version's."""
     chaos = Chaos(None, publisher, bundles)  # type: ignore[arg-type]
     chaos.publish("lightgbm-1")
-    with run() as service:
+    with run(serving_gateways=2) as service:
         chaos.service = service
         actions = [chaos.reload, chaos.kill_worker, chaos.kill_worker, chaos.kill_gateway]
         for turn in campaign.rounds(short=6):
