@@ -93,7 +93,7 @@ class Inference:
             if work.error is not None or work.result is None:
                 fail(exchange, work.error or RequestError("the request was dropped"))
                 return
-            self._count(work)
+            self.count(work)
             by: Served = work.pin
             exchange.answer(200, body(by, work.result), headers=by.headers)
 
