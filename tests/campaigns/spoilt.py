@@ -245,8 +245,10 @@ def _chunked(request: Request, choose: random.Random) -> bytes:
 def seen_by_h11(data: bytes) -> list[str]:
     """Ids of the inference requests that h11 finds in `data`, until it refuses."""
     connection = h11.Connection(h11.SERVER)
-    # Empty lines before a request are nobody's (RFC 9112, 2.2); h11 takes fewer of them.
-    connection.receive_data(data.lstrip(b"\r\n"))
+    # h11 is stricter than RFC 9112 about what comes before the headers: a server may skip empty
+    # lines (2.2), and may part the first line at any white space (3). Neither moves a body.
+    first, end, rest = data.lstrip(b"\r\n").partition(b"\r\n")
+    connection.receive_data(b" ".join(filter(None, first.split(b" "))).strip() + end + rest)
     connection.receive_data(b"")
     ids: list[str] = []
     body = b""
