@@ -260,7 +260,7 @@ def seen_by_h11(data: bytes) -> list[str]:
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                ids += re.findall(rb'^\{"id": "([^"]*)"', body)
+                ids += re.findall(r'^\{"id": "([^"]*)"', body.decode("latin-1"))
                 connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
                 connection.send(h11.EndOfMessage())
                 connection.start_next_cycle()
@@ -268,7 +268,7 @@ def seen_by_h11(data: bytes) -> list[str]:
                 break
     except (h11.ProtocolError, h11.LocalProtocolError):
         pass
-    return [name.decode("latin-1") if isinstance(name, bytes) else name for name in ids]
+    return ids
 
 
 # answers --------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def inputs(name: str, *, binary: bool, module: Any = triton) -> list[Any]:
     made = []
     for member in SIGNATURES[name].inputs:
         datatype = DATATYPES[member.type]
-        values = np.array([row[member.name] for row in ROWS[name]], KINDS[datatype])
+        values: Any = np.array([row[member.name] for row in ROWS[name]], KINDS[datatype])
         tensor = module.InferInput(member.name, [len(values)], datatype)
         tensor.set_data_from_numpy(values, binary_data=binary)
         made.append(tensor)

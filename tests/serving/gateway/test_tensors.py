@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_lengths_that_do_not_fit(body: bytes, header: bytes) -> None:
 
 
 def exchange(body: bytes = b"", **headers: bytes) -> Exchange:
-    made = Exchange(None)  # type: ignore[arg-type] - it is never answered
+    made = Exchange(cast(Any, None))  # It is never answered.
     made.body = body
     made.headers = {name.replace("_", "-").encode(): value for name, value in headers.items()}
     return made
