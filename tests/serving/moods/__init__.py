@@ -1,0 +1,1 @@
+"""What makes services of the tests fail; see `sitecustomize`."""

@@ -1,0 +1,1 @@
+"""Use cases that only services of the tests know."""
