@@ -88,7 +88,7 @@ def library() -> ctypes.CDLL | None:
 
 def _normalised(exponent: int) -> int:
     """The first 128 bits of 10**exponent, cut off."""
-    power = 10 ** abs(exponent)
+    power: int = 10 ** abs(exponent)
     bits = power.bit_length()
     if exponent < 0:
         return (1 << (127 + bits)) // power

@@ -3,7 +3,7 @@
 How long the JSON is stands in the header `Inference-Header-Content-Length`; how many bytes belong
 to a tensor, in its parameter `binary_data_size`. A length of 0 says that the whole body is the one
 input of the model. Specification:
-https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+https://github.com/triton-inference-server/server/tree/main/docs/protocol (extension_binary_data)
 """
 
 from __future__ import annotations

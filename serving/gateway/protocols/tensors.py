@@ -2,7 +2,7 @@
 
 Bytes are little-endian and row-major; an element of BYTES is a length (4 bytes) and UTF-8. Nothing
 here knows how a tensor travels. Specification of the bytes:
-https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+https://github.com/triton-inference-server/server/tree/main/docs/protocol (extension_binary_data)
 """
 
 from __future__ import annotations
