@@ -78,7 +78,8 @@ def ended_by_itself(allocation: Allocation, log: LogTail) -> Ended:
         return _terminated(terminated, log)
     failed = _last(events, EVENT_KINDS)
     kind = EVENT_KINDS[failed.type] if failed else Kind.DRIVER
-    return Ended(None, None, kind, reason=failed.display_message if failed else said)
+    reason = failed.display_message if failed else said
+    return Ended(None, None, kind, reason=" ".join(reason.split()))
 
 
 def ended_by_stop(allocation: Allocation | None, evaluations: Iterable[Evaluation]) -> Ended:

@@ -20,9 +20,9 @@ from registry.secrets.vault.seal import trouble_with_vault
 
 #: Seconds that a start may take without a word, and between two looks at one that takes longer.
 SLOW, AGAIN = 5.0, 10.0
-#: The last event of a task before its node turns to Vault. None tells of Vault: while it does not
-#: answer, Nomad says so in the log of the node alone, and asks again for as long as it takes.
-BEFORE_SECRETS = "Task Setup"
+#: What the last event of a task may be while its node tries to log in to Vault, of which Nomad tells
+#: nothing before it gives up.
+BEFORE_SECRETS = ("Received", "Task Setup", "Template")
 
 
 class SetupWatch:
@@ -54,9 +54,10 @@ class SetupWatch:
         event = last_event(newest)
         if event is None:
             return f"node {newest.node_name} has not begun to set its task up"
-        if event.type == BEFORE_SECRETS and takes_secrets(self._client.job(child.name)):
+        if event.type in BEFORE_SECRETS and takes_secrets(self._client.job(child.name)):
             return waits_for_secrets(newest.node_name, trouble_with_vault())
-        return f"node {newest.node_name} sets its task up: {event.type}: {event.display_message}"
+        told = " ".join(event.display_message.split())
+        return f"node {newest.node_name} sets its task up: {event.type}: {told}"
 
 
 def last_event(allocation: Allocation) -> Event | None:

@@ -64,6 +64,17 @@ def test_what_nomad_says_is_the_reason():
     assert "probably" in verdict_of(allocation("failed", ended(137, 9))).reason
 
 
+def test_a_vault_that_lets_no_task_in_is_named_in_one_line():
+    """Recorded: the node gives up after a few tries, and the task ends without having begun."""
+    message = "Vault: failed to derive vault token: …\n\nCode: 503. Errors:\n\n* Vault is sealed"
+    setup = event("Task Setup", "Building Task Directory")
+    end = verdict_of(allocation("failed", setup, event("Killing", message)))
+    assert end.kind is Kind.DRIVER
+    assert (
+        "Vault: failed to derive vault token: … Code: 503. Errors: * Vault is sealed" in end.reason
+    )
+
+
 def test_a_limit_of_the_group_is_a_timeout():
     """`max_run_duration`, since Nomad 2.0.3: the task is killed, and the allocation says why."""
     killed = event("Killing", "Sent interrupt. Waiting 5s before force killing")
