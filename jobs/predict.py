@@ -1,51 +1,96 @@
-"""Predict: the probabilities of one day's rows."""
+"""Predict: the probabilities of one day's rows, or a shard of them, or the shards put together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from jobs.outcome import Inputs, Outcome, Parameters, folder, folders
-from jobs.tables import read_table, write_table
+from jobs.scoring.engine import Columns, Engine, Scored, processors
+from jobs.scoring.quarantine import MEND, count_rows
+from jobs.scoring.rules import Rules
+from jobs.scoring.sources import Source, pieces_of, split
+from jobs.scoring.writing import join
 from registry.errors import BadData
 from registry.features.view import AS_OF, FeatureView
 from registry.models.bundle import Bundle
 from registry.models.predictor import open_checked
-from registry.models.signature import Matrix
-from registry.models.tables import encode_table
-from registry.usecase import load_features
+from registry.usecase import load_features, load_usecase
+
+PREDICTIONS, QUARANTINE = "predictions.parquet", "quarantine.parquet"
 
 
 def run(inputs: Inputs, parameters: Parameters, out: Path) -> Outcome:
     """Write `predictions.parquet`: the entity, as_of, the model's outputs, and which model.
 
-    Inputs: `model` (a bundle), `features` (one or more days). The column `model` holds the
-    recipe key of the model (parameter `model_key`; without one, the sha256 of its file), so that
-    a prediction found anywhere names what made it.
+    Inputs: `model` (a bundle), and `features` (one or more days) or `shards` of the same. Rows stay
+    in the order of the features. With the parameters `shard` and `shards` only that shard of the
+    row groups is scored, counted from 0. The column `model` holds the recipe key of the model
+    (parameter `model_key`; without one, the sha256 of its file), so that a prediction found anywhere
+    names what made it. Rows that cannot be scored are in `quarantine.parquet`, if there are any.
 
     Raises:
-        BadData: inputs are broken, or the bundle was trained on another version of the view.
+        BadData: inputs are broken, the bundle was trained on another version of the view, or more
+            rows cannot be scored than the use case allows.
         GoldenMismatch: the model does not reproduce its golden rows.
     """
-    view: FeatureView = load_features(parameters["usecase"], parameters.get("horizon", "")).VIEW
+    horizon = parameters.get("horizon", "")
+    declared = load_usecase(parameters["usecase"]).at(horizon).quarantine
+    rules = Rules.of(declared, parameters.get("infinite", ()))
     bundle = Bundle.read(folder(inputs, "model"))
+    if "shards" in inputs:
+        return _joined(bundle, folders(inputs, "shards"), rules, out)
+    return _scored(bundle, folders(inputs, "features"), parameters, rules, out)
+
+
+def _scored(
+    bundle: Bundle, days: Sequence[Path], parameters: Parameters, rules: Rules, out: Path
+) -> Outcome:
+    view: FeatureView = load_features(parameters["usecase"], parameters.get("horizon", "")).VIEW
     check_view(bundle, view)
-    days = [
-        read_table(path / "features.parquet", view.schema.names)
-        for path in folders(inputs, "features")
+    sources = [
+        Source(f"{number}/features.parquet", path=day / "features.parquet")
+        for number, day in enumerate(days)
     ]
-    table = pa.concat_tables(days)
-    predictor = open_checked(bundle, parameters.get("threads", 1))
+    pieces, schema = pieces_of(sources)
+    most = rules.most(sum(piece.rows for piece in pieces))  # of all, in a shard as well
+    if "shard" in parameters:
+        pieces = split(pieces, parameters["shards"])[parameters["shard"]]
+    key = parameters.get("model_key", bundle.header.model.sha256)
+    columns = Columns([view.entity, view.as_of], (), {view.as_of: AS_OF}, {"model": key})
+    predictor = open_checked(bundle)
     try:
-        outputs = predictor.predict(encode_table(bundle.signature, table))
+        engine = Engine(
+            bundle, predictor, columns, rules, parameters.get("threads") or processors()
+        )
+        return _outcome(engine.run(pieces, schema, out / PREDICTIONS, out / QUARANTINE, most))
     finally:
         predictor.close()
-    key = parameters.get("model_key", bundle.header.model.sha256)
-    write_table(out / "predictions.parquet", _predictions(view, bundle, table, outputs, key))
-    metrics = {"mean_prediction": float(np.mean(outputs[:, 0]))} if len(outputs) else {}
-    return Outcome(metrics, rows=table.num_rows)
+
+
+def _joined(bundle: Bundle, shards: Sequence[Path], rules: Rules, out: Path) -> Outcome:
+    """The shards, in order, as if they had been scored at once."""
+    quarantines = [path / QUARANTINE for path in shards if (path / QUARANTINE).is_file()]
+    bad = sum(map(count_rows, quarantines))
+    name = bundle.signature.outputs[0].name
+    sums: list[float] = []
+    rows = join(
+        [path / PREDICTIONS for path in shards],
+        out / PREDICTIONS,
+        lambda batch: sums.append(float(np.sum(batch.column(name).to_numpy()))),
+    )
+    if bad > rules.most(rows + bad):
+        raise BadData(f"{bad:,} rows are bad", f"{rules.most(rows + bad):,} may be", MEND)
+    if quarantines:
+        join(quarantines, out / QUARANTINE)
+    return _outcome(Scored(rows, bad, sum(sums)))
+
+
+def _outcome(found: Scored) -> Outcome:
+    metrics = {"mean_prediction": found.total / found.rows} if found.rows else {}
+    return Outcome({**metrics, "quarantined": float(found.quarantined)}, rows=found.rows)
 
 
 def check_view(bundle: Bundle, view: FeatureView) -> None:
@@ -57,14 +102,3 @@ def check_view(bundle: Bundle, view: FeatureView) -> None:
             f"this code offers {view.name} version {view.version}",
             "Train it again, or check out the code that made it.",
         )
-
-
-def _predictions(
-    view: FeatureView, bundle: Bundle, table: pa.Table, outputs: Matrix, key: str
-) -> pa.Table:
-    columns = {view.entity: table[view.entity], view.as_of: table[view.as_of].cast(AS_OF)}
-    for position, output in enumerate(bundle.signature.outputs):
-        columns[output.name] = pa.array(np.ascontiguousarray(outputs[:, position]))
-    columns["model"] = pa.array([key] * table.num_rows, pa.string())
-    order = [(view.as_of, "ascending"), (view.entity, "ascending")]
-    return pa.table(columns).sort_by(order)

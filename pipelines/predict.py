@@ -58,7 +58,9 @@ class Predict(ArtifactTask):
         return self.settings.horizon_names
 
     def parameters(self) -> Mapping[str, Any]:
-        return self.publication().at_horizon()
+        publication = self.publication()
+        infinite = sorted(publication.settings.quarantine.infinite)
+        return {**publication.at_horizon(), **({"infinite": infinite} if infinite else {})}
 
     def pin(self) -> str:
         """The name of this step's pin. Another candidate for the date has a pin of its own.
@@ -93,14 +95,62 @@ class Predict(ArtifactTask):
             )
         return verdict.live
 
-    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+    def scorer(self) -> Reference:
+        """The model that scores. Raises Undecided while it is not pinned."""
         pin = current().pins.find(self.usecase, self.date.isoformat(), self.pin())
         if pin is None or pin.reference is None:
             raise Undecided("the publication")
-        return {"model": pin.reference, "features": [self.scored()]}
+        return pin.reference
+
+    def shards(self) -> list[PredictShard]:
+        """The shards that the use case declares; none where the rows are scored at once."""
+        count = self.publication().settings.shards
+        return [self.sibling(PredictShard, shard=n, of=count) for n in range(count) if count > 1]
+
+    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+        shards = self.shards()
+        return {"model": self.scorer(), **({"shards": shards} if shards else self.days())}
+
+    def days(self) -> Mapping[str, Sequence[ArtifactTask]]:
+        """What is scored, by role."""
+        return {"features": [self.scored()]}
 
     def requires(self) -> list[luigi.Task]:
-        return [*self.publications(), self.scored()]
+        scored: Sequence[ArtifactTask] = self.shards() or [self.scored()]
+        return [*self.publications(), *scored]
 
     def complete(self) -> bool:
         return all(task.complete() for task in self.publications()) and super().complete()
+
+
+class PredictShard(ArtifactTask):
+    """One of the shards of a prediction: a run of the row groups of its features.
+
+    An artifact of its own, so that a run that comes after a crash makes what is missing.
+    """
+
+    kind = "predict"
+    family = "shard"
+    shard = luigi.IntParameter(description="which shard, counted from 0")
+    of = luigi.IntParameter(description="how many shards there are")
+
+    @property
+    def label(self) -> str:
+        return f"predict {self.usecase} {self.date} {self.shard + 1}/{self.of}"
+
+    def whole(self) -> Predict:
+        """The prediction that this is a shard of."""
+        task: Predict = self.sibling(Predict)
+        return task
+
+    def inputs(self) -> Mapping[str, ArtifactTask | Reference | Sequence[ArtifactTask]]:
+        return {"model": self.whole().scorer(), **self.whole().days()}
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {**self.whole().parameters(), "shard": self.shard, "shards": self.of}
+
+    def decide(self) -> None:
+        self.whole().decide()
+
+    def requires(self) -> list[luigi.Task]:
+        return [*self.whole().publications(), self.whole().scored()]

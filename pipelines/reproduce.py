@@ -15,7 +15,7 @@ from pipelines.dispatch import Dispatcher, Policy
 from pipelines.evaluate import Evaluate
 from pipelines.features import Features
 from pipelines.ingest import Ingest
-from pipelines.predict import Predict
+from pipelines.predict import Predict, PredictShard
 from pipelines.runners.protocol import AttemptReference, Runner, job_command
 from pipelines.train import Train
 from registry.artifacts.attempt import Attempt, JobSpec, RecipeRecord, attempts_of
@@ -28,7 +28,9 @@ from registry.artifacts.store import Store, open_store
 from registry.errors import NotFound, PenstockError, Refused
 
 #: The kind of job that makes each family, for artifacts whose attempts are gone.
-KINDS = {task.family: task.kind for task in (Ingest, Features, Train, Evaluate, Predict)}
+KINDS = {
+    task.family: task.kind for task in (Ingest, Features, Train, Evaluate, Predict, PredictShard)
+}
 
 
 class FileDifference(msgspec.Struct, frozen=True):

@@ -42,6 +42,19 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Quarantine:
+    """How many rows that cannot be scored a prediction may leave out; none unless this says so.
+
+    `share` of the rows (0.001 is one in a thousand) and number of `rows`: where both are given,
+    both hold. `infinite` names inputs that may hold infinity, which elsewhere makes a row bad.
+    """
+
+    share: float | None = None
+    rows: int | None = None
+    infinite: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Horizon:
     """Another moment at which a use case predicts, with features and a model of its own.
 
@@ -67,7 +80,8 @@ class UseCaseSettings:
     state of the external data (a version and digest), which becomes part of every recipe.
     `horizons` are further moments of prediction; the last of them scores the next day in batch.
     `searches` maps an algorithm to the plan of a search that precedes every training of it at the
-    use case's own horizon: see `pipelines.search.Search`.
+    use case's own horizon: see `pipelines.search.Search`. A prediction is made in so many `shards`,
+    jobs that run side by side, and may leave out rows within the bounds of `quarantine`.
     """
 
     name: str
@@ -84,6 +98,8 @@ class UseCaseSettings:
     sizes: Mapping[str, str] = field(default_factory=dict)
     horizons: tuple[Horizon, ...] = ()
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shards: int = 1
+    quarantine: Quarantine = field(default_factory=Quarantine)
 
     def version(self, step: str) -> int:
         """The version of a step. Raises KeyError where none is given and none is assumed."""

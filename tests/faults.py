@@ -81,6 +81,9 @@ class FaultyStore:
     def get(self, key: str) -> bytes:
         return self.store.get(key)
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        return self.store.get_range(key, start, end)
+
     def download(self, key: str, path: Path) -> None:
         self.store.download(key, path)
 

@@ -15,7 +15,7 @@ import catboost
 import numpy as np
 
 from registry.errors import BadData
-from registry.models.matrix import as_rows
+from registry.models.matrix import check_shape
 
 if TYPE_CHECKING:
     from registry.models.bundle import Link
@@ -55,11 +55,14 @@ class CatBoostPredictor:
         self.outputs = self._predict(np.full((1, self.features), np.nan)).shape[1]
 
     def predict(self, matrix: Matrix) -> Matrix:
-        """Outputs of shape (rows, outputs); see `Predictor.predict`."""
-        rows = as_rows(matrix, self.features)
-        if not len(rows):
+        """Outputs of shape (rows, outputs); see `Predictor.predict`.
+
+        A matrix of float32, column by column, is not copied.
+        """
+        check_shape(matrix, self.features)
+        if not len(matrix):
             return np.empty((0, self.outputs), dtype=np.float64)
-        return self._predict(rows)
+        return self._predict(matrix)
 
     def close(self) -> None:
         """Drop the model; its memory goes with the last reference."""

@@ -111,12 +111,14 @@ def _outputs(count: int, probability: bool) -> tuple[str, ...]:
 
 
 def _sample(path: Path, signature: Signature) -> list[dict[str, Any]]:
-    from registry.models.scoring import read_batches
+    from registry.models.sample import first_rows
 
-    for batch in read_batches(path, signature, (), _GOLDEN_ROWS):
-        rows: list[dict[str, Any]] = batch.select(list(signature.names)).to_pylist()
-        return rows
-    raise BadData(f"{path} holds no rows", "golden rows need at least one", "Give another sample.")
+    rows = first_rows(path, signature, _GOLDEN_ROWS)
+    if not rows:
+        raise BadData(
+            f"{path} holds no rows", "golden rows need at least one", "Give another sample."
+        )
+    return rows
 
 
 def _made_up(signature: Signature) -> list[Mapping[str, Any]]:

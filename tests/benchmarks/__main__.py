@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = {
+    "batch": "Parquet to Parquet, beside pandas and Booster.predict; two minutes, with peers an hour",
     "forest": "LightGBM models natively, beside LightGBM; some minutes",
     "flights": "models of flights beside the base rate, over 45 days held out; about a quarter of an hour",
     "link": "a row to a worker and back, and the pages of one more worker; half a minute",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import json
@@ -18,6 +19,7 @@ from registry.errors import BadData, NotFound
 from registry.models.bundle import Bundle
 from registry.models.predictor import open_checked
 from registry.models.tables import encode_table
+from registry.usecase import Quarantine, load_usecase
 from tests.jobs.conftest import parameters, training
 from usecases.flights.features import VIEW
 
@@ -275,3 +277,55 @@ def test_no_label_is_known(featured, tmp_path, before, told):
     day = featured[4] if before else _with_labels(featured[4], tmp_path, change)
     with pytest.raises(BadData, match=told):
         read_window(VIEW, [day], before)
+
+
+def test_shards_put_together_are_what_was_scored_at_once(model, featured, tmp_path):
+    folder, _ = model
+    inputs = {"model": folder, "features": [featured[3], featured[4]]}
+    made = {}
+    each = {"once": {}, "0": {"shard": 0, "shards": 2}, "1": {"shard": 1, "shards": 2}}
+    for name, more in each.items():
+        (tmp_path / name).mkdir()
+        made[name] = predict.run(inputs, parameters(model_key="k" * 64, **more), tmp_path / name)
+    (tmp_path / "whole").mkdir()
+    shards = {"model": folder, "shards": [tmp_path / "0", tmp_path / "1"]}
+    whole = predict.run(shards, parameters(), tmp_path / "whole")
+    assert made["0"].rows
+    assert made["1"].rows
+    assert made["once"].rows == whole.rows == made["0"].rows + made["1"].rows
+    assert whole.metrics == pytest.approx(made["once"].metrics)
+    assert _sha256(tmp_path / "whole" / "predictions.parquet") == _sha256(
+        tmp_path / "once" / "predictions.parquet"
+    )
+
+
+def _with_infinities(day, tmp_path, rows):
+    def change(folder):
+        table = read_table(folder / "features.parquet")
+        name = next(c.name for c in VIEW.columns if c.type == "float64")
+        values = table[name].to_numpy(zero_copy_only=False).copy()
+        values[:rows] = np.inf
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+        write_table(folder / "features.parquet", table)
+
+    return _with_labels(day, tmp_path, change)
+
+
+def test_rows_that_cannot_be_scored_are_left_out_within_the_limit(
+    model, featured, out, tmp_path, monkeypatch
+):
+    folder, _ = model
+    day = _with_infinities(featured[4], tmp_path, 3)
+    with pytest.raises(BadData, match="infinity is not declared"):
+        predict.run({"model": folder, "features": [day]}, parameters(), out)
+    allowing = dataclasses.replace(load_usecase("flights"), quarantine=Quarantine(rows=3))
+    monkeypatch.setattr(predict, "load_usecase", lambda name: allowing)
+    outcome = predict.run({"model": folder, "features": [day]}, parameters(), out)
+    assert outcome.metrics["quarantined"] == 3
+    told = read_table(out / "quarantine.parquet").to_pylist()
+    ids = read_table(day / "features.parquet")["id"].to_pylist()
+    assert [(line["row"], line["id"]) for line in told] == list(enumerate(ids[:3]))
+    (tmp_path / "whole").mkdir()
+    joined = {"model": folder, "shards": [out, out]}
+    with pytest.raises(BadData, match="6 rows are bad"):
+        predict.run(joined, parameters(), tmp_path / "whole")

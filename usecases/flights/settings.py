@@ -50,7 +50,7 @@ _DAY_AHEAD = Horizon(
 
 SETTINGS = UseCaseSettings(
     name="flights",
-    versions={"ingest": 1, "features": 2, "train": 1, "evaluate": 1, "predict": 1},
+    versions={"ingest": 1, "features": 2, "train": 1, "evaluate": 1, "predict": 2},
     first_date=dt.date(2013, 1, 1),
     last_date=dt.date(2013, 12, 31),
     snapshot=snapshot,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from registry.artifacts.store.credentials import StoreCredentials
     from registry.settings import Settings
 
-__all__ = ["AlreadyExists", "Store", "open_environment", "open_store"]
+__all__ = ["AlreadyExists", "Store", "open_environment", "open_source", "open_store"]
 
 
 def open_store(url: str, settings: Settings | None = None) -> Store:
@@ -43,6 +43,19 @@ def open_store(url: str, settings: Settings | None = None) -> Store:
         f"there is no kind of store called {scheme!r}",
         "Set PENSTOCK_STORE to a folder or to s3://bucket/prefix.",
     )
+
+
+def open_source(url: str, settings: Settings) -> Store:
+    """The store at `url`, to read data from: unlike `open_store` it may be one that none may write.
+
+    Raises:
+        ConfigError: no such kind of store.
+    """
+    if url.startswith("s3://"):
+        from registry.artifacts.store.objects import open_bucket
+
+        return open_bucket(url.removeprefix("s3://"), _credentials(settings))
+    return open_store(url, settings)
 
 
 def open_environment(settings: Settings) -> Store:

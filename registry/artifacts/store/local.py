@@ -48,6 +48,11 @@ class LocalStore:
         with _reading(key):
             return self._path(key).read_bytes()
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        with _reading(key), self._path(key).open("rb") as source:
+            source.seek(start)
+            return source.read(end - start)
+
     def download(self, key: str, path: Path) -> None:
         with _reading(key):
             shutil.copyfile(self._path(key), path)

@@ -58,6 +58,9 @@ class MemoryStore:
         except KeyError:
             raise NotFound(f"{key} is not in the store") from None
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        return self.get(key)[start:end]
+
     def download(self, key: str, path: Path) -> None:
         path.write_bytes(self.get(key))
 

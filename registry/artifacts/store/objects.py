@@ -106,6 +106,12 @@ class ObjectStore:
         full = self._full(key)
         return self._ask("read", key, lambda: bytes(obstore.get(self._client, full).bytes()))
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        full = self._full(key)
+        return self._ask(
+            "read", key, lambda: bytes(obstore.get_range(self._client, full, start=start, end=end))
+        )
+
     def download(self, key: str, path: Path) -> None:
         full = self._full(key)
 

@@ -46,6 +46,9 @@ class Store(Protocol):
     def get(self, key: str) -> bytes:
         """The object's bytes. Raises NotFound."""
 
+    def get_range(self, key: str, start: int, end: int) -> bytes:
+        """The object's bytes from `start` up to `end`, which lie within it. Raises NotFound."""
+
     def download(self, key: str, path: Path) -> None:
         """Write the object to the new file `path` in bounded memory. Raises NotFound."""
 

@@ -1,0 +1,1 @@
+"""Batch scoring: Parquet in, model, Parquet out, in memory that does not grow with the data."""
