@@ -59,7 +59,7 @@ def _scored(
     if "shard" in parameters:
         pieces = split(pieces, parameters["shards"])[parameters["shard"]]
     key = parameters.get("model_key", bundle.header.model.sha256)
-    columns = Columns([view.entity, view.as_of], (), {view.as_of: AS_OF}, {"model": key})
+    columns = Columns([view.entity], [view.as_of], {view.as_of: AS_OF}, {"model": key})
     predictor = open_checked(bundle)
     try:
         engine = Engine(
