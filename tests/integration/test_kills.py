@@ -22,11 +22,8 @@ from tests.servers.fixtures import require
 from tests.servers.nomad import nomad_agent
 
 pytestmark = [pytest.mark.timeout(0), pytest.mark.xdist_group("kills")]
-#: Steps below each root; jobs of one of them are held while something is killed.
-STEPS = {
-    "features": ("ingest", "features"),
-    "publish": ("ingest", "features", "train", "evaluate"),
-}
+#: Kinds of steps of which each root has one; jobs of one of them are held while something is killed.
+STEPS = {"features": ("ingest", "features"), "publish": ("train", "evaluate")}
 #: A node counts as down some ten seconds after its last word, instead of half a minute.
 IMPATIENT = {"min_heartbeat_ttl": "3s", "heartbeat_grace": "7s"}
 
