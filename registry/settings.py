@@ -225,7 +225,7 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_restart_wait", _positive, 30.0, "longest wait before a worker is started again"),
     _row("serving_load_timeout", _positive, 60.0, "seconds a worker may take to load a model"),
     _row("serving_load_attempts", _positive_int, 3, "tries to load a model that crashes or hangs"),
-    _row("serving_load_nice", _niceness, 10, "niceness of a worker while it loads, 0 to 19"),
+    _row("serving_load_nice", _niceness, 5, "how much nicer a worker is while it loads, 0 to 19"),
     _row("serving_allow_schema_change", _flag, False, "serve models that take other inputs"),
     _row("serving_memory_mb", _positive_int, None, "MiB for all models; default: what is free"),
     _row("serving_memory_factor", _positive, 4.0, "memory of an unknown model, over its files"),

@@ -39,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     restart_wait: float = 30.0
     load_timeout: float = 60.0
     load_attempts: int = 3
-    load_nice: int = 10
+    load_nice: int = 5
     allow_schema_change: bool = False
     memory_mb: int | None = None
     memory_factor: float = 4.0

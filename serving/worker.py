@@ -74,7 +74,10 @@ def prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
 
 
 def _be_nice(nice: int) -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+    """Of this thread alone, and on top of what the service was started with."""
+    thread = threading.get_native_id()
+    current = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, current + nice)
 
 
 def _prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:

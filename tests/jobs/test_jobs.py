@@ -165,7 +165,7 @@ def test_missing_inputs_are_named(model, featured, out, role):
 
 def test_an_empty_window(featured, out):
     early = training() | {"date": "2013-01-01"}
-    with pytest.raises(BadData, match="no rows"):
+    with pytest.raises(BadData, match="no row whose label is known"):
         train.run({"features": featured[:1]}, early, out)
 
 

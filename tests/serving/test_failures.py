@@ -154,7 +154,8 @@ def test_a_model_that_fails_its_first_requests_is_rolled_back_once(team: Team) -
         assert statuses == [500] * 6
         eventually("the way back", lambda: ask(service).status_code == 200)
         assert service.revision() == bad + 1
-        service.wait_for_page("6 of its first 6 requests")
+        # More than those six may have been sent before the way back.
+        service.wait_for_page("requests failed or were too slow")
         eventually("the end of the bad one", lambda: set(workers(service)) == first)
         assert [answer_of(service) for _ in range(20)] == [1.0] * 20
         assert set(workers(service)) == first
