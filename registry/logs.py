@@ -9,14 +9,10 @@ from typing import Any, TextIO
 
 import structlog
 
+from registry import ecs
 from registry.redaction import redact, remember_environment
 
-#: Elastic Common Schema names for what structlog calls otherwise.
-_ECS = {"timestamp": "@timestamp", "level": "log.level", "event": "message", "logger": "log.logger"}
-
-
-def _to_ecs(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {_ECS.get(key, key): value for key, value in event.items()}
+_LOGGER = ecs.NAMES["logger"]
 
 
 def _of_library(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -25,7 +21,7 @@ def _of_library(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
 
 
 def _named(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    event.setdefault("logger", event.pop(_ECS["logger"], "penstock"))
+    event.setdefault("logger", event.pop(_LOGGER, "penstock"))
     return event
 
 
@@ -44,7 +40,7 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
         _named,
     ]
     render: list[Any] = (
-        [structlog.processors.format_exc_info, _to_ecs, structlog.processors.JSONRenderer()]
+        [ecs.explain, ecs.to_ecs, structlog.processors.JSONRenderer()]
         if json
         else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
     )
@@ -69,4 +65,4 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
 def get_logger(name: str) -> Any:
     """A logger whose lines carry `name`; bind further fields with `.bind(key=value)`."""
     # Bound lazily: a module's own logger, made at import, must follow a later `configure`.
-    return structlog.get_logger(**{_ECS["logger"]: name})
+    return structlog.get_logger(**{_LOGGER: name})

@@ -14,103 +14,23 @@ from typing import Any
 
 from registry.errors import ConfigError
 from registry.identity import checked_identity, user
-from registry.secrets.reference import parse_place
-
-
-def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
-
-
-def _non_negative_int(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("must be 0 or more")
-    return number
-
-
-def _non_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise ValueError("must be 0 or more")
-    return number
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError("must be above 0")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
-        raise ValueError("must be from 0 to 65535")
-    return number
-
-
-def _flag(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True,
-             "0": False, "false": False, "no": False, "off": False}  # fmt: skip
-    if text.lower() not in words:
-        raise ValueError("must be one of 1, true, yes, on, 0, false, no, off")
-    return words[text.lower()]
-
-
-def _retention(text: str) -> dict[str, float]:
-    found = {}
-    for part in text.split(","):
-        family, equals, days = part.strip().partition("=")
-        if not equals or not family:
-            raise ValueError("must be FAMILY=DAYS, joined by commas")
-        found[family] = _non_negative(days)
-    return found
-
-
-def _share(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 1:
-        raise ValueError("must be above 0, and at most 1")
-    return number
-
-
-def _niceness(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 19:
-        raise ValueError("must be from 0 to 19")
-    return number
-
-
-def _reload_policy(text: str) -> str:
-    if text not in ("availability", "resource"):
-        raise ValueError("must be availability or resource")
-    return text
-
-
-def _level(text: str) -> str:
-    if text.lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError("must be one of debug, info, warning, error")
-    return text.lower()
-
-
-def _secret_place(text: str) -> str:
-    return str(parse_place(text))
-
-
-def _environment_name(text: str) -> str:
-    parts = text.split("/")
-    if not all(part and part.replace("-", "").replace("_", "").isalnum() for part in parts):
-        raise ValueError("must be words of letters, digits, - and _, joined by /")
-    return text
-
-
-def _job_prefix(text: str) -> str:
-    if not text.replace("-", "").replace("_", "").isalnum():
-        raise ValueError("must be letters, digits, - and _")
-    return text
+from registry.parsers import (
+    environment_name,
+    flag,
+    job_prefix,
+    level,
+    niceness,
+    non_negative,
+    non_negative_int,
+    port,
+    positive,
+    positive_int,
+    reload_policy,
+    retention,
+    sample,
+    secret_place,
+    share,
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +57,7 @@ def _row(name: str, parse: Callable[[str], Any], default: Any, doc: str) -> Sett
 
 
 def _place(name: str, doc: str) -> Setting:
-    return Setting(name, _secret_place, lambda: None, f"where: {doc}", place=True)
+    return Setting(name, secret_place, lambda: None, f"where: {doc}", place=True)
 
 
 TABLE: tuple[Setting, ...] = (
@@ -145,104 +65,114 @@ TABLE: tuple[Setting, ...] = (
     _row("store", str, "var/store", "artifact store: a folder, or s3://bucket/prefix"),
     _row(
         "environment",
-        _environment_name,
+        environment_name,
         lambda: f"dev/{user()}",
         "root inside the store: dev/<you>, staging, prod",
     ),
     _row("var", Path, lambda: Path("var"), "folder of this machine: heads, jobs, caches"),
-    _row("forest", _flag, True, "run LightGBM models natively; off: through LightGBM's library"),
-    _row("log_level", _level, "warning", "debug, info, warning or error"),
+    _row("forest", flag, True, "run LightGBM models natively; off: through LightGBM's library"),
+    _row("log_level", level, "warning", "debug, info, warning or error"),
     _row("who", checked_identity, None, "who acts, in decisions and runs; default: user@host"),
     # the pipeline
     # Deadlines count from the record of an attempt, so a small machine's queue is kept short.
-    _row("workers", _positive_int, 16, "steps of a pipeline that may wait on jobs at once"),
-    _row("job_timeout", _non_negative, 3600.0, "seconds after which a job may no longer commit"),
-    _row("retries", _positive_int, 3, "attempts for one step within a run"),
-    _row("replacements", _non_negative_int, 5, "attempts more, for jobs whose machine was lost"),
+    _row("workers", positive_int, 16, "steps of a pipeline that may wait on jobs at once"),
+    _row("job_timeout", non_negative, 3600.0, "seconds after which a job may no longer commit"),
+    _row("retries", positive_int, 3, "attempts for one step within a run"),
+    _row("replacements", non_negative_int, 5, "attempts more, for jobs whose machine was lost"),
     # what work costs, in any one currency
-    _row("price_cpu_hour", _non_negative, 0.0, "price of a processor for an hour, for `cost`"),
-    _row("price_gib_hour", _non_negative, 0.0, "price of a GiB of memory for an hour, for `cost`"),
+    _row("price_cpu_hour", non_negative, 0.0, "price of a processor for an hour, for `cost`"),
+    _row("price_gib_hour", non_negative, 0.0, "price of a GiB of memory for an hour, for `cost`"),
     # the local runner
-    _row("local_cpus", _positive_int, None, "processors for all jobs; default: the machine's"),
-    _row("local_memory_mb", _positive_int, None, "MiB for all jobs; default: the machine's"),
-    _row("local_log_mb", _positive_int, 64, "MiB that the log of one job may have"),
-    _row("local_grace", _non_negative, 5.0, "seconds a job has to end when stopped"),
+    _row("local_cpus", positive_int, None, "processors for all jobs; default: the machine's"),
+    _row("local_memory_mb", positive_int, None, "MiB for all jobs; default: the machine's"),
+    _row("local_log_mb", positive_int, 64, "MiB that the log of one job may have"),
+    _row("local_grace", non_negative, 5.0, "seconds a job has to end when stopped"),
     # the Nomad runner
     _row(
         "nomad_prefix",
-        _job_prefix,
+        job_prefix,
         "penstock",
         "what the ids of Nomad jobs of this team start with",
     ),
     _row("services_nomad_addr", str, None, "Nomad of the services; default: NOMAD_ADDR"),
-    _row("nomad_in_flight", _positive_int, 50, "jobs of one pipeline that Nomad may have at once"),
+    _row("nomad_in_flight", positive_int, 50, "jobs of one pipeline that Nomad may have at once"),
     # collection
-    _row("gc_delay", _non_negative, 86400.0, "seconds from the plan of a collection to deleting"),
-    _row("gc_keep_days", _non_negative, 30.0, "days for which artifacts, pins, decisions hold"),
-    _row("gc_keep", _retention, None, "days for families of their own: predictions=365,source=90"),
+    _row("gc_delay", non_negative, 86400.0, "seconds from the plan of a collection to deleting"),
+    _row("gc_keep_days", non_negative, 30.0, "days for which artifacts, pins, decisions hold"),
+    _row("gc_keep", retention, None, "days for families of their own: predictions=365,source=90"),
     _row(
-        "gc_revisions", _positive_int, 5, "newest revisions of each alias that hold what they name"
+        "gc_revisions", positive_int, 5, "newest revisions of each alias that hold what they name"
     ),
     # secrets: where each is, never what it is (docs/how-to/secrets.md)
     _place("store_secret", "credentials of the store; default: the AWS_ variables"),
     _place("serving_tokens", "tokens of the endpoint's clients, by name; default: no tokens"),
-    _row("secrets_refresh", _positive, 60.0, "seconds until a secret in Vault is read again"),
-    _row("secrets_keep", _positive, 86400.0, "seconds a secret is used while Vault is away"),
+    _row("secrets_refresh", positive, 60.0, "seconds until a secret in Vault is read again"),
+    _row("secrets_keep", positive, 86400.0, "seconds a secret is used while Vault is away"),
     _row("vault_token_file", Path, None, "file with a token for Vault that others renew"),
     _row("vault_role_id", str, None, "AppRole to log in to Vault with"),
     _row("vault_secret_id_file", Path, None, "file with the AppRole's secret id"),
-    _row("vault_secret_id_wrapped", _flag, False, "that file holds a wrapping token instead"),
+    _row("vault_secret_id_wrapped", flag, False, "that file holds a wrapping token instead"),
     _row("vault_approle_mount", str, "approle", "where AppRole is mounted below auth/"),
     _row("vault_jwt_role", str, None, "role to log in to Vault with, by a signed identity"),
     _row("vault_jwt_file", Path, None, "file with the identity; default: Nomad's of this task"),
     _row("vault_jwt_mount", str, "jwt-nomad", "where identities are mounted below auth/"),
     # serving
     _row("serving_host", str, "127.0.0.1", "address that the endpoint is bound to"),
-    _row("serving_port", _port, 8080, "port of the endpoint; 0 takes any free one"),
-    _row("serving_grpc_port", _port, None, "port for gRPC; 0: any free one; default: no gRPC"),
+    _row("serving_port", port, 8080, "port of the endpoint; 0 takes any free one"),
+    _row("serving_grpc_port", port, None, "port for gRPC; 0: any free one; default: no gRPC"),
     _row(
         "serving_allow_public",
-        _flag,
+        flag,
         False,
         "allow an address that other machines can reach; needs PENSTOCK_SERVING_TOKENS",
     ),
-    _row("serving_open_metrics", _flag, False, "answer GET /metrics without a token"),
-    _row("serving_gateways", _positive_int, 1, "processes that speak HTTP with clients"),
-    _row("serving_workers", _positive_int, 2, "worker processes for each model"),
-    _row("serving_threads", _positive_int, 1, "threads of one worker"),
-    _row("serving_max_batch_size", _positive_int, 64, "rows that a worker predicts at once"),
-    _row("serving_max_queue_delay_ms", _non_negative, 0.0, "ms a row may wait for company"),
-    _row("serving_max_queue_rows", _positive_int, 4096, "rows of a model that may wait"),
-    _row("serving_request_timeout", _positive, 30.0, "seconds from a request to its answer"),
-    _row("serving_read_timeout", _positive, 20.0, "seconds in which a request must arrive"),
-    _row("serving_idle_timeout", _positive, 75.0, "seconds an unused connection is kept"),
-    _row("serving_max_body", _positive_int, 16 * 1024 * 1024, "bytes of a request's body"),
-    _row("serving_max_header", _positive_int, 16 * 1024, "bytes of a request's headers"),
-    _row("serving_max_connections", _positive_int, 4096, "connections open at once"),
-    _row("serving_batch_timeout", _positive, 10.0, "seconds after which a batch's worker hangs"),
-    _row("serving_breaker_deaths", _non_negative_int, 5, "workers lost in a row: out; 0: never"),
-    _row("serving_breaker_window", _positive, 60.0, "seconds in which those deaths must lie"),
-    _row("serving_restart_wait", _positive, 30.0, "longest wait before a worker is started again"),
-    _row("serving_load_timeout", _positive, 60.0, "seconds a worker may take to load a model"),
-    _row("serving_load_attempts", _positive_int, 3, "tries to load a model that crashes or hangs"),
-    _row("serving_load_nice", _niceness, 5, "how much nicer a worker is while it loads, 0 to 19"),
-    _row("serving_allow_schema_change", _flag, False, "serve models that take other inputs"),
-    _row("serving_memory_mb", _positive_int, None, "MiB for all models; default: what is free"),
-    _row("serving_memory_factor", _positive, 4.0, "memory of an unknown model, over its files"),
-    _row("serving_reload_policy", _reload_policy, "availability", "or resource: old goes first"),
-    _row("serving_rollback_hold", _non_negative, 60.0, "seconds the model before is kept loaded"),
-    _row("serving_trial_requests", _non_negative_int, 100, "first requests that are on trial"),
-    _row("serving_trial_failures", _share, 0.5, "share of them that sends a model back; 1: never"),
-    _row("serving_trial_latency_ms", _non_negative, 0.0, "ms above which one counts; 0: none"),
-    _row("serving_quiescence", _non_negative, 5.0, "seconds without change after a first change"),
-    _row("serving_max_swaps", _non_negative_int, 6, "changes of a model in a period; 0: any"),
-    _row("serving_swap_period", _positive, 60.0, "seconds of that period"),
-    _row("serving_splay", _non_negative, 0.0, "seconds, drawn up to this, before a model is got"),
-    _row("serving_cache_keep", _non_negative_int, 5, "unused artifacts that this machine keeps"),
-    _row("serving_drain_delay", _non_negative, 0.0, "seconds from 'not ready' to closing the port"),
-    _row("serving_drain_timeout", _positive, 25.0, "seconds in which requests may finish"),
+    _row(
+        "serving_tls_certificate", str, "", "file with the certificate chain (PEM); unset: no TLS"
+    ),
+    _row("serving_tls_key", str, "", "file with the key of that certificate (PEM)"),
+    _row("serving_open_metrics", flag, False, "answer GET /metrics without a token"),
+    _row("serving_gateways", positive_int, 1, "processes that speak HTTP with clients"),
+    _row("serving_workers", positive_int, 2, "worker processes for each model"),
+    _row("serving_threads", positive_int, 1, "threads of one worker"),
+    _row("serving_max_batch_size", positive_int, 64, "rows that a worker predicts at once"),
+    _row("serving_max_queue_delay_ms", non_negative, 0.0, "ms a row may wait for company"),
+    _row("serving_max_queue_rows", positive_int, 4096, "rows of a model that may wait"),
+    _row("serving_request_timeout", positive, 30.0, "seconds from a request to its answer"),
+    _row("serving_read_timeout", positive, 20.0, "seconds in which a request must arrive"),
+    _row("serving_idle_timeout", positive, 75.0, "seconds an unused connection is kept"),
+    _row("serving_max_body", positive_int, 16 * 1024 * 1024, "bytes of a request's body"),
+    _row("serving_max_header", positive_int, 16 * 1024, "bytes of a request's headers"),
+    _row("serving_max_connections", positive_int, 4096, "connections open at once"),
+    _row("serving_batch_timeout", positive, 10.0, "seconds after which a batch's worker hangs"),
+    _row("serving_breaker_deaths", non_negative_int, 5, "workers lost in a row: out; 0: never"),
+    _row("serving_breaker_window", positive, 60.0, "seconds in which those deaths must lie"),
+    _row("serving_restart_wait", positive, 30.0, "longest wait before a worker is started again"),
+    _row("serving_load_timeout", positive, 60.0, "seconds a worker may take to load a model"),
+    _row("serving_load_attempts", positive_int, 3, "tries to load a model that crashes or hangs"),
+    _row("serving_load_nice", niceness, 5, "how much nicer a worker is while it loads, 0 to 19"),
+    _row("serving_allow_schema_change", flag, False, "serve models that take other inputs"),
+    _row("serving_memory_mb", positive_int, None, "MiB for all models; default: what is free"),
+    _row("serving_memory_factor", positive, 4.0, "memory of an unknown model, over its files"),
+    _row("serving_reload_policy", reload_policy, "availability", "or resource: old goes first"),
+    _row("serving_rollback_hold", non_negative, 60.0, "seconds the model before is kept loaded"),
+    _row("serving_trial_requests", non_negative_int, 100, "first requests that are on trial"),
+    _row("serving_trial_failures", share, 0.5, "share of them that sends a model back; 1: never"),
+    _row("serving_trial_latency_ms", non_negative, 0.0, "ms above which one counts; 0: none"),
+    _row("serving_quiescence", non_negative, 5.0, "seconds without change after a first change"),
+    _row("serving_max_swaps", non_negative_int, 6, "changes of a model in a period; 0: any"),
+    _row("serving_swap_period", positive, 60.0, "seconds of that period"),
+    _row("serving_splay", non_negative, 0.0, "seconds, drawn up to this, before a model is got"),
+    _row("serving_cache_keep", non_negative_int, 5, "unused artifacts that this machine keeps"),
+    _row("serving_drain_delay", non_negative, 0.0, "seconds from 'not ready' to closing the port"),
+    _row("serving_drain_timeout", positive, 25.0, "seconds in which requests may finish"),
+    _row(
+        "serving_access_log",
+        sample,
+        0.0,
+        "share of the answers, 0 to 1, that get a line in the log",
+    ),
     # serving, as Consul shows it: docs/how-to/consul.md
-    _row("serving_register", _flag, False, "register in Consul; under Nomad the job does that"),
+    _row("serving_register", flag, False, "register in Consul; under Nomad the job does that"),
     _row("serving_advertise", str, "", "address for clients; default: the one that is bound"),
 )
 

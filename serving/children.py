@@ -18,6 +18,8 @@ import msgspec
 from registry.redaction import without_secrets
 from serving.channel import Channel
 from serving.errors import ChildDied
+from serving.exposition import Labels
+from serving.gateway.metrics import Metrics
 from serving.messages import Fork, Forked, FromForkserver, Message, decoder
 
 #: Native libraries keep to one thread unless a model's options say otherwise.
@@ -29,8 +31,13 @@ GRACE = 2.0
 class Child:
     """One process: its channel, and a pidfd that tells of its end and can only ever mean it."""
 
-    def __init__(self, title: str, pid: int, pidfd: int, channel: Channel) -> None:
+    def __init__(
+        self, title: str, pid: int, pidfd: int, channel: Channel, gone: Callable[[Child], None]
+    ) -> None:
         self.title = title
+        #: Whether its end was asked for.
+        self.stopping = False
+        self._gone = gone
         self.pid = pid
         self.ended = asyncio.Event()
         self._pidfd = pidfd
@@ -77,6 +84,7 @@ class Child:
 
     async def stop(self, grace: float) -> None:
         """Close the channel, which asks the child to exit; SIGKILL after `grace` seconds."""
+        self.stopping = True
         if not self.ended.is_set():
             self._loop.remove_reader(self._channel)
             self._channel.close()
@@ -93,6 +101,7 @@ class Child:
             self._channel.close()
         os.close(self._pidfd)
         self.ended.set()
+        self._gone(self)
         if self._on_end is not None:
             self._on_end()
 
@@ -100,19 +109,25 @@ class Child:
 class Children:
     """Starts children; starts another forkserver when the one there was is gone."""
 
-    def __init__(self, log_level: str = "warning") -> None:
+    def __init__(self, log_level: str, metrics: Metrics) -> None:
         self._log_level = log_level
+        self._metrics = metrics
+        self._running: dict[Child, Labels] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._waiting: deque[asyncio.Future[tuple[int, int]]] = deque()
         self._messages = decoder(FromForkserver)
-        self._alive: set[Child] = set()
 
     def pids(self) -> list[int]:
         """This process, the forkserver, and every child that runs."""
-        own = [os.getpid(), *([self._process.pid] if self._process else [])]
-        self._alive = {child for child in self._alive if not child.ended.is_set()}
-        return own + [child.pid for child in self._alive]
+        return [pid for _, pid in self.processes()]
+
+    def processes(self) -> list[tuple[Labels, int]]:
+        """What the metrics call each process of the service, and its id."""
+        found = [(_labels("supervisor"), os.getpid())]
+        if self._process is not None:
+            found.append((_labels("forkserver"), self._process.pid))
+        return found + [(labels, child.pid) for child, labels in self._running.items()]
 
     async def start(self, role: str, title: str) -> Child:
         """A new child in `role`. Raises ChildDied if the forkserver ends meanwhile."""
@@ -131,9 +146,15 @@ class Children:
             raise
         finally:
             theirs.close()
-        child = Child(title, pid, pidfd, ours)
-        self._alive = {other for other in self._alive if not other.ended.is_set()} | {child}
+        child = Child(title, pid, pidfd, ours, self._ended)
+        self._running[child] = _labels(role, title)
+        self._metrics.add("process_start_total", 1, self._running[child])
         return child
+
+    def _ended(self, child: Child) -> None:
+        labels = self._running.pop(child)
+        if not child.stopping:
+            self._metrics.add("process_death_total", 1, labels)
 
     def _start_forkserver(self) -> None:
         ours, theirs = Channel.pair()
@@ -184,3 +205,8 @@ class Children:
     def close(self) -> None:
         """End the forkserver."""
         self._forget()
+
+
+def _labels(role: str, title: str = "") -> Labels:
+    """`pen:flights` is a worker of the model flights; the others belong to no model."""
+    return (("role", role), ("model", title.removeprefix("pen:") if role == "worker" else ""))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from registry.logs import get_logger
+from serving.accounts import Accounts
 from serving.backoff import Backoff
 from serving.children import Child, Children
 from serving.errors import ChildDied, Rejected
@@ -63,6 +64,7 @@ class Front:
         listener: socket.socket,
         options: Options,
         models: list[str],
+        accounts: Accounts,
         *,
         role: str = "gateway",
         number: int = 0,
@@ -73,6 +75,7 @@ class Front:
         self._listener = listener
         self._options = options
         self._models = models
+        self._accounts = accounts
         self._child: Child | None = None
         self._pools: dict[int, Pool] = {}
         self._active: dict[str, int] = {}
@@ -93,7 +96,8 @@ class Front:
         """Start a gateway and tell it everything. Raises ChildDied."""
         child = await self._children.start(self._role, f"pen:{self._role}")
         self._child, self._since = child, asyncio.get_running_loop().time()
-        child.listen(_decoder, self._receive, lambda: self._lost(child))
+        hear, end = self._accounts.around(child, self._receive, lambda: self._lost(child))
+        child.listen(_decoder, hear, end)
         start = Start(self._options, self._models, self._number)
         self._send(start, [self._listener.fileno()])
         self.authorize(self._digests)
@@ -256,7 +260,7 @@ class Front:
         link.close()
 
     def notify(self, notice: Notice) -> None:
-        """Tell how a reload ended, for the page and the metrics."""
+        """Tell how a reload ended, for the page."""
         self._notices[notice.model] = notice
         self._send(notice)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from serving.accounts import Accounts
 from serving.front import Front
 from serving.generation import Generation
 from serving.messages import Notice
@@ -18,8 +19,9 @@ from serving.pool import Pool, Worker
 class Fronts:
     """Tells each gateway what all must know. The death of one is a matter of its front alone."""
 
-    def __init__(self, fronts: Sequence[Front]) -> None:
+    def __init__(self, fronts: Sequence[Front], accounts: Accounts) -> None:
         self._fronts = fronts
+        self._accounts = accounts
 
     async def start(self) -> None:
         """Start every gateway. Raises ChildDied."""
@@ -67,8 +69,9 @@ class Fronts:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def notify(self, notice: Notice) -> None:
-        """Tell how a reload ended, for the page and the metrics."""
+    def notify(self, notice: Notice, stages: list[tuple[str, float]]) -> None:
+        """Tell how a reload ended, for the page, and how long its stages took, for the metrics."""
+        self._accounts.reloaded(notice, stages)
         for front in self._fronts:
             front.notify(notice)
 

@@ -57,6 +57,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     _S.REJECTED: frozenset(),
 }
 
+#: Steps that end a stage of a reload; its others are timed by the workers.
+STAGES = {(_S.FETCHING, _S.VERIFIED): "fetch", (_S.VALIDATED, _S.ACTIVE): "flip"}
+
 
 class Generation:
     """One generation of a model. `number` counts within the service; it is not the revision."""
@@ -71,6 +74,9 @@ class Generation:
         self.since = time.time()
         #: How many of its first requests are on trial.
         self.trial = 0
+        #: Seconds of the stages that are over, in the order in which they ended, until they are told.
+        self.stages: list[tuple[str, float]] = []
+        self._entered = time.monotonic()
 
     def __str__(self) -> str:
         reason = f": {self.reason[:300]}" if self.reason else ""
@@ -85,7 +91,10 @@ class Generation:
         """Change the state. Raises ServingError for a step that is not in `TRANSITIONS`."""
         if state not in TRANSITIONS[self.state]:
             raise ServingError(f"generation {self.number} cannot go from {self.state} to {state}")
+        if stage := STAGES.get((self.state, state)):
+            self.stages.append((stage, time.monotonic() - self._entered))
         self.state, self.reason, self.since = state, reason, time.time()
+        self._entered = time.monotonic()
         level = log.warning if state is State.REJECTED else log.info
         level(
             "generation",
@@ -106,6 +115,11 @@ class Generation:
     def supersedable(self) -> bool:
         """Whether a newer revision may still take this one's place before it is active."""
         return State.REJECTED in TRANSITIONS[self.state] and self.state is not State.VALIDATED
+
+    def take_stages(self) -> list[tuple[str, float]]:
+        """The stages that ended since this was last asked, and the seconds of each."""
+        taken, self.stages = self.stages, []
+        return taken
 
     def announce(self) -> Announce:
         """What a gateway must know of it."""

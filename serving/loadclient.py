@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import statistics
 import threading
 import time
@@ -92,6 +93,7 @@ class Load:
         pause: float = 0.0,
         limit: int = 1_000_000,
         headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self.report = Report()
@@ -100,6 +102,7 @@ class Load:
         self._connections = connections
         self._pause = pause
         self._limit = limit
+        self._tls = tls
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
 
@@ -135,7 +138,9 @@ class Load:
         while not self._done():
             begun = time.monotonic()
             try:
-                reader, writer = await asyncio.open_connection(self._host, self._port)
+                reader, writer = await asyncio.open_connection(
+                    self._host, self._port, ssl=self._tls
+                )
                 try:
                     while not self._done():
                         number += 1
@@ -147,7 +152,8 @@ class Load:
                         if self._pause:
                             await asyncio.sleep(self._pause)
                 finally:
-                    writer.close()
+                    # A farewell over TLS would need the loop to go on.
+                    writer.transport.abort() if self._tls else writer.close()
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 seconds = time.monotonic() - begun
                 asked = number % len(self._requests)

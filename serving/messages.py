@@ -73,13 +73,14 @@ class Validated(Message, frozen=True, tag=True):
     """The golden rows agree; ready for links. `features` and `outputs` are column counts.
 
     `private` and `shared` are the bytes by which the process grew at most while it loaded: memory of
-    its own, and mapped files that it shares with its siblings.
+    its own, and mapped files that it shares with its siblings. `stages` tells the seconds of `load`, `warm` and `golden`.
     """
 
     features: int
     outputs: int
     private: int = 0
     shared: int = 0
+    stages: dict[str, float] = {}
 
 
 class Answered(Message, frozen=True, tag=True):
@@ -177,6 +178,12 @@ class Tick(Message, frozen=True, tag=True):
     """The supervisor's loop turns."""
 
 
+class Scraped(Message, frozen=True, tag=True):
+    """The answer to a Scrape. Descriptor: a file that holds the text."""
+
+    number: int
+
+
 class Drain(Message, frozen=True, tag=True):
     """Not ready any more, and every answer closes its connection."""
 
@@ -240,6 +247,23 @@ class Check(Message, frozen=True, tag=True):
     model: str
 
 
+class Counts(Message, frozen=True, tag=True):
+    """What this gateway has counted since it started: (name, labels, numbers) of some series.
+
+    Sent after a Tick, so that a supervisor that does not listen is not sent more and more. `final`:
+    these series begin anew in this gateway, should they come back.
+    """
+
+    series: list[tuple[str, tuple[tuple[str, str], ...], list[float]]]
+    final: bool = False
+
+
+class Scrape(Message, frozen=True, tag=True):
+    """Somebody asks this gateway for the metrics of the service. Answered by Scraped."""
+
+    number: int
+
+
 ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
@@ -255,10 +279,11 @@ ToGateway = (
     | Retire
     | Notice
     | Tick
+    | Scraped
     | Drain
     | Close
 )
-FromGateway = Announced | Activated | Retired | Hung | Tried | Failed | Check
+FromGateway = Announced | Activated | Retired | Hung | Tried | Failed | Check | Counts | Scrape
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:

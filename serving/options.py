@@ -7,7 +7,10 @@ import ipaddress
 import msgspec
 
 from registry.errors import Refused
+from registry.logs import get_logger
 from registry.settings import Settings
+
+log = get_logger(__name__)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +21,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     #: Port of the gateway that speaks gRPC; None: there is none.
     grpc_port: int | None = None
     allow_public: bool = False
+    #: Files; empty: no TLS.
+    tls_certificate: str = ""
+    tls_key: str = ""
     open_metrics: bool = False
     #: Whether clients must show a token; which ones are known goes its own way.
     tokens: bool = False
@@ -55,6 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cache_keep: int = 5
     drain_delay: float = 0.0
     drain_timeout: float = 25.0
+    access_log: float = 0.0
     log_level: str = "warning"
 
     @classmethod
@@ -75,8 +82,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             Refused: `host` is not a loopback address, and `allow_public` is off or clients need no
-                token.
+                token; or a port for gRPC, which has no TLS, is set together with a certificate.
         """
+        if self.tls_certificate and self.grpc_port is not None:
+            raise Refused(
+                "gRPC would be served without TLS",
+                "a certificate is set, and only HTTP can use it",
+                "Unset PENSTOCK_SERVING_GRPC_PORT, or unset PENSTOCK_SERVING_TLS_CERTIFICATE and "
+                "put TLS in front of both ports.",
+            )
         if (self.allow_public and self.tokens) or _is_loopback(self.host):
             return
         raise Refused(
@@ -85,6 +99,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "Serve on 127.0.0.1, or set PENSTOCK_SERVING_ALLOW_PUBLIC=1 and "
             "PENSTOCK_SERVING_TOKENS (docs/how-to/secrets.md).",
         )
+
+    def tell_exposure(self) -> None:
+        """Warn if other machines can reach the service and nothing is encrypted."""
+        if not self.tls_certificate and not _is_loopback(self.host):
+            log.warning(
+                "tokens and data cross the network in the clear: this endpoint has no TLS",
+                address=self.host,
+            )
 
 
 def _is_loopback(host: str) -> bool:

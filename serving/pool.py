@@ -92,6 +92,8 @@ class Pool:
         except BaseException:
             await child.stop(0.0)
             raise
+        if not self._started:
+            self.generation.stages.extend(proof.stages.items())
         layout = Layout(self._options.max_batch_size, proof.features, proof.outputs)
         worker = self.workers[number] = Worker(number, child, layout, proof)
         child.listen(_decoder, lambda m: self._hear(worker, m), lambda: self._lost(worker))

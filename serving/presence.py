@@ -141,7 +141,13 @@ def open_presence(
     instance = instance_name(bound[1])
     keepers: list[Keeper] = [ConsulReport(consul, f"penstock/{scope(settings)}", instance)]
     if settings.serving_register:
-        service = describe(wanted, bound, settings.serving_advertise, instance)
+        service = describe(
+            wanted,
+            bound,
+            settings.serving_advertise,
+            instance,
+            bool(settings.serving_tls_certificate),
+        )
         keepers.append(Registration(consul, service))
     host = settings.serving_advertise or bound[0]
     return Presence(keepers, instance, f"{f'[{host}]' if ':' in host else host}:{bound[1]}")

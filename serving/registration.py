@@ -35,7 +35,11 @@ def instance_name(port: int) -> str:
 
 
 def describe(
-    wanted: Sequence[tuple[str, str]], bound: tuple[str, int], advertised: str, instance: str
+    wanted: Sequence[tuple[str, str]],
+    bound: tuple[str, int],
+    advertised: str,
+    instance: str,
+    encrypted: bool = False,
 ) -> dict[str, Any]:
     """The service as Consul's agent takes it (`/v1/agent/service/register`).
 
@@ -46,11 +50,12 @@ def describe(
         bound: address and port of the listener.
         advertised: the address for clients; empty: the bound one, or the agent's if that is any.
         instance: see `instance_name`.
+        encrypted: whether the endpoint speaks TLS; the agent then does not ask who it is.
     """
     host, port = bound
     anywhere = host == "" or _is_any(host)
     reached = advertised or ("127.0.0.1" if anywhere else host)
-    url = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}/v2/health"
+    url = f"http{'s' if encrypted else ''}://{f'[{reached}]' if ':' in reached else reached}:{port}/v2/health"
     node = socket.gethostname().partition(".")[0].lower() or "host"
     service: dict[str, Any] = {
         "ID": f"{SERVICE}-{node}-{port}",
@@ -71,11 +76,12 @@ def _is_any(host: str) -> bool:
         return False
 
 
-def _check(name: str, url: str) -> dict[str, str]:
+def _check(name: str, url: str) -> dict[str, Any]:
     return {
         "Name": name,
         "HTTP": f"{url}/{name}",
         "Interval": INTERVAL,
+        "TLSSkipVerify": url.startswith("https:"),
         "Timeout": "3s",
         "DeregisterCriticalServiceAfter": FORGOTTEN,
     }

@@ -17,6 +17,7 @@ from registry.errors import UsageError
 from registry.settings import Settings
 from serving.decisions import Recorder
 from serving.deployment import Deployment
+from serving.encryption import open_encryption
 from serving.listeners import open_listeners
 from serving.options import Options
 from serving.pointer import Pointers
@@ -43,7 +44,8 @@ def serve(
         UsageError: a name is malformed, or no model or one model twice was asked for.
         Refused: the address is open to other machines and that was not asked for by name, or the
             clients' tokens may not be read.
-        ConfigError: the address cannot be bound, or the clients' tokens are not there.
+        ConfigError: the address cannot be bound, the clients' tokens are not there, or the
+            certificate cannot be used.
         Temporary: the clients' tokens are in Vault, which is sealed or out of reach.
     """
     wanted = parse_models(models)
@@ -55,15 +57,17 @@ def serve(
     pointers = Pointers(var / "pointers")
     source.copies.protect(pointers.all)
     options.check_bind()  # before the tokens, which may be asked of Vault
+    options.tell_exposure()
     tokens = open_tokens(settings)
+    encrypted = open_encryption(options.tls_certificate, options.tls_key) is not None
     listeners = open_listeners(options)
-    url = _url(listeners.address)
+    url = _url(listeners.address, encrypted)
     if address_file is not None:
         _write_address(address_file, url)
     say = partial(print, file=out or sys.stdout, flush=True)
     where = f"{url}/"
     if listeners.grpc_address is not None:
-        where += f" and for gRPC at {_url(listeners.grpc_address).removeprefix('http://')}"
+        where += f" and for gRPC at {_url(listeners.grpc_address, False).removeprefix('http://')}"
     say(f"penstock serves {', '.join(f'{m}@{a}' for m, a in wanted)} at {where} (not ready yet)")
 
     def on_ready(deployments: list[Deployment]) -> None:
@@ -105,16 +109,17 @@ def _folder(settings: Settings) -> Path:
     return Path(settings.var).absolute() / "serving" / f"{name}-{scope}"
 
 
-def _url(address: tuple[str, int]) -> str:
+def _url(address: tuple[str, int], encrypted: bool) -> str:
     host, port = address[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"http{'s' if encrypted else ''}://{shown}:{port}"
 
 
 def _write_address(path: Path, url: str) -> None:
     """Write `host:port` so that a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial_path = path.with_name(f".{path.name}.{os.getpid()}")
-    partial_path.write_text(url.removeprefix("http://") + "\n")
+    partial_path.write_text(url.partition("://")[2] + "\n")
     partial_path.replace(path)
 
 

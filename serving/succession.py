@@ -282,8 +282,8 @@ class Succession:
     # the end ----------------------------------------------------------------------------------
 
     def _tell(self, generation: Generation, result: str, reason: str = "") -> None:
-        revision = generation.head.revision
-        self._front.notify(Notice(self.model, revision, result, reason[:500]))
+        notice = Notice(self.model, generation.head.revision, result, reason[:500])
+        self._front.notify(notice, generation.take_stages())
 
     async def settle(self) -> None:
         """Hold nothing, record nothing any more; returns once nothing drains."""

@@ -11,12 +11,14 @@ from functools import partial
 from registry.aliases import Head, Heads
 from registry.errors import PenstockError
 from registry.logs import get_logger
+from serving.accounts import Accounts
 from serving.budget import Budget
 from serving.children import Children
 from serving.decisions import GoBack
 from serving.deployment import Deployment
 from serving.front import Front
 from serving.fronts import Fronts
+from serving.gauges import gauges
 from serving.generation import Generation
 from serving.listeners import Listeners
 from serving.means import Means
@@ -70,9 +72,11 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        children = Children(self._options.log_level)
-        front = self._fronts(children)
-        deployments = self._deployments(children, front)
+        deployments: list[Deployment] = []
+        accounts = Accounts(lambda: gauges(children, deployments, self._clients))
+        children = Children(self._options.log_level, accounts.ledger.own)
+        front = self._fronts(children, accounts)
+        deployments += self._deployments(children, front)
         watchers = [Watcher(self._heads, d.model, d.alias, d.want) for d in deployments]
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -100,6 +104,10 @@ class Supervisor:
             await asyncio.to_thread(self._presence.join, LEAVING)
             children.close()
 
+    @property
+    def _clients(self) -> int | None:
+        return len(self._tokens.digests or ()) if self._tokens is not None else None
+
     def _authorize(self, front: Fronts) -> None:
         """Admit the clients whose tokens are known, and follow as they change."""
         if self._tokens is not None:
@@ -107,15 +115,16 @@ class Supervisor:
             loop = asyncio.get_running_loop()
             self._tokens.start(lambda known: loop.call_soon_threadsafe(front.authorize, known))
 
-    def _fronts(self, children: Children) -> Fronts:
+    def _fronts(self, children: Children, accounts: Accounts) -> Fronts:
         models = [model for model, _ in self._wanted]
         sockets = [("gateway", each) for each in self._listeners.http]
         sockets += [("grpc", each) for each in self._listeners.grpc]
         return Fronts(
             [
-                Front(children, each, self._options, models, role=role, number=number)
+                Front(children, each, self._options, models, accounts, role=role, number=number)
                 for number, (role, each) in enumerate(sockets)
-            ]
+            ],
+            accounts,
         )
 
     def _deployments(self, children: Children, front: Fronts) -> list[Deployment]:

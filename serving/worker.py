@@ -7,6 +7,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,25 @@ def _prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
         check_contract(Bundle.read(Path(load.contract)).signature, bundle.signature)
     channel.send(Loading().encode())
     images = Path(Settings.load().var).absolute() / "cache" / "forest"
-    predictor = open_predictor(bundle, load.threads, images)
+    times: dict[str, float] = {}
+    with _timed(times, "load"):
+        predictor = open_predictor(bundle, load.threads, images)
     channel.send(Warming().encode())
     rows = Encoder(bundle.signature).encode_rows(bundle.golden.rows)
-    _warm_up(predictor, rows, load.rows)
-    check_golden(predictor, bundle.signature, bundle.golden)
+    with _timed(times, "warm"):
+        _warm_up(predictor, rows, load.rows)
+    with _timed(times, "golden"):
+        check_golden(predictor, bundle.signature, bundle.golden)
     grown = Footprint.read().growth_since(before)
-    features, outputs = len(bundle.signature.inputs), len(bundle.signature.outputs)
-    return predictor, Validated(features, outputs, *grown)
+    width = len(bundle.signature.inputs), len(bundle.signature.outputs)
+    return predictor, Validated(*width, *grown, times)
+
+
+@contextlib.contextmanager
+def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    times[stage] = time.monotonic() - begun
 
 
 def _warm_up(predictor: Predictor, rows: Matrix, largest: int) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from registry.logs import get_logger
 from serving.errors import MethodNotAllowed, ModelFailed, RequestError, Unauthorized, UnknownPath
+from serving.gateway import trace
+from serving.gateway.access import AccessLog
 from serving.gateway.catalog import Catalog
 from serving.gateway.content import unpack
 from serving.gateway.exchange import Exchange
@@ -15,11 +17,15 @@ from serving.gateway.routes.endpoint import Endpoint, encode
 from serving.gateway.routes.mlflow import INVOCATIONS, MlflowRoutes
 from serving.gateway.routes.oip import OipRoutes
 from serving.gateway.routes.pages import PageRoutes
+from serving.gateway.scraping import Scraping
 from serving.gateway.state import State
 
 log = get_logger(__name__)
 
+#: Paths of models that are remembered.
 MOST_PATHS = 256
+#: What the client did nothing to deserve: told in the log with the names of the request.
+SURPRISES = (500, 504)
 
 
 class App:
@@ -37,12 +43,15 @@ class App:
         state: State,
         look_again: Callable[[str], None],
         max_body: int,
+        scraping: Scraping,
+        access: AccessLog | None = None,
     ) -> None:
         self._metrics = metrics
         self._max_body = max_body
-        self._oip = OipRoutes(catalog, inference, metrics, state, self._fail, look_again)
+        self._access = access
+        self._oip = OipRoutes(catalog, inference, state, self._fail, look_again)
         self._endpoints: dict[str, Endpoint] = {
-            **PageRoutes(catalog, metrics, state).endpoints,
+            **PageRoutes(catalog, state, scraping, self._fail).endpoints,
             **MlflowRoutes(catalog, inference, state, self._fail).endpoints,
             **self._oip.endpoints,
         }
@@ -51,6 +60,8 @@ class App:
 
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or when its rows are computed. Never raises."""
+        if self._access is not None:
+            self._access.watch(exchange)
         try:
             if exchange.fault is not None:
                 self._fail(exchange, exchange.fault)
@@ -60,7 +71,7 @@ class App:
             self._fail(exchange, error)
         except Exception:
             # One request must not end the gateway.
-            log.exception("request failed", path=exchange.path)
+            log.exception("request failed", path=exchange.path, **trace.fields(exchange.names))
             self._fail(exchange, ModelFailed("the request could not be answered"))
 
     def _route(self, exchange: Exchange) -> None:
@@ -82,6 +93,9 @@ class App:
 
     def _fail(self, exchange: Exchange, error: RequestError) -> None:
         self._metrics.add("request_failure_total", 1, (("status", str(error.status)),))
+        if error.status in SURPRISES:
+            text, names = str(error), trace.fields(exchange.names)
+            log.warning("request not answered", status=error.status, reason=text, **names)
         headers = b""
         if error.retry_after is not None:
             headers = b"retry-after: %d\r\n" % error.retry_after

@@ -41,6 +41,8 @@ class Batch:
     spans: list[Span] = field(default_factory=list)
     rows: int = 0
     started: float = 0.0
+    #: Whether the worker had nothing else to do, so that the batch did not wait behind another.
+    direct: bool = False
 
     def fill(self, buffer: Matrix) -> None:
         """Copy the rows into the first `rows` rows of `buffer`."""
@@ -148,7 +150,7 @@ class Batcher:
 
     def take(self, now: float, *, idle: bool = True) -> Batch | None:
         """The next batch, or None. Only an `idle` worker gets a row that must be alone."""
-        batch = Batch(self.target, started=now)
+        batch = Batch(self.target, started=now, direct=idle)
         for queue in self._queues:
             while queue and batch.rows < self.policy.max_batch_size:
                 if self._take_whole(queue, batch, now):

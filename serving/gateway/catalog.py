@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from serving.errors import Overloaded, RequestError, UnknownPath
 from serving.gateway.batcher import Policy
 from serving.gateway.dispatch import Dispatcher
-from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
 from serving.gateway.watchdog import Watchdog
 from serving.messages import Notice
@@ -24,13 +23,12 @@ class Catalog:
         options: Options,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        metrics: Metrics,
     ) -> None:
         policy = Policy(
             options.max_batch_size, options.max_queue_rows, options.max_queue_delay_ms / 1e3
         )
         self._dispatchers = {
-            model: Dispatcher(model, policy, loop, clock, metrics, Watchdog(options.batch_timeout))
+            model: Dispatcher(model, policy, loop, clock, Watchdog(options.batch_timeout))
             for model in models
         }
         self.notices: dict[str, Notice] = {}

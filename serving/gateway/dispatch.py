@@ -10,7 +10,6 @@ from registry.logs import get_logger
 from serving.errors import FrameError, Overloaded
 from serving.frame import Frame, Kind
 from serving.gateway.batcher import Batch, Batcher, Policy
-from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
 from serving.gateway.watchdog import Watchdog
 from serving.gateway.work import Work
@@ -36,7 +35,6 @@ class Dispatcher:
         policy: Policy,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
-        metrics: Metrics,
         watchdog: Watchdog | None = None,
     ) -> None:
         self.model = model
@@ -46,7 +44,6 @@ class Dispatcher:
         self.suspended = ""
         self._loop = loop
         self._clock = clock
-        self._metrics = metrics
         self._watchdog = watchdog
         self._retiring: dict[int, tuple[Served, Callable[[], None]]] = {}
         self._pumping = False
@@ -194,7 +191,7 @@ class Dispatcher:
         try:
             answers = link.collect()
         except FrameError as error:
-            log.error("link broken", model=self.model, worker=worker, reason=str(error))
+            log.error("link broken", worker=worker, reason=str(error), **served.log_fields)
             link.closed, answers = True, []
         for loan, frame in answers:
             self._settle(served, link, loan, frame)
@@ -212,26 +209,26 @@ class Dispatcher:
             self.batcher.done(loan.batch, link.outputs(loan))
         elif frame.kind == Kind.FAILURE:
             text = link.error_text(loan, frame)
-            log.warning("model failed", model=self.model, rows=loan.rows, reason=text)
+            log.warning("model failed", rows=loan.rows, reason=text, **served.log_fields)
             self.batcher.failed(loan.batch)
         else:
             self.batcher.give_back(loan.batch)
 
     def _count(self, served: Served, batch: Batch, frame: Frame) -> None:
-        labels = served.labels
-        self._metrics.add("count_total", batch.rows, labels)
-        self._metrics.add("exec_count_total", 1, labels)
-        self._metrics.add("compute_infer_duration_us_total", frame.compute / 1e3, labels)
+        compute, tally = frame.compute / 1e9, served.tally
+        tally.rows.observe(batch.rows)
+        tally.compute.observe(compute)
+        if batch.direct:
+            tally.link.observe(self._clock() - batch.started - compute)
 
     def _lost(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
         """A worker is dead: only the batch that it was computing is under suspicion."""
         loans = list(link.loans)
         self._drop(served, worker)
-        self._metrics.add("worker_death_total", 1, served.labels)
         for loan in reversed(loans[1:]):
             self.batcher.give_back(loan.batch)
         if loans:
-            log.warning("worker died on a batch", model=self.model, rows=loans[0].rows)
+            log.warning("worker died on a batch", rows=loans[0].rows, **served.log_fields)
             self.batcher.died(loans[0].batch)
 
     def hung(self) -> list[tuple[int, int]]:
@@ -243,7 +240,8 @@ class Dispatcher:
         hung = self._watchdog.look(owners, self._clock())
         for link in hung:
             served, worker = owners[link]
-            log.error("worker hangs", model=self.model, worker=worker, rows=link.loans[0].rows)
+            rows = link.loans[0].rows
+            log.error("worker hangs", worker=worker, rows=rows, **served.log_fields)
             self._lost(served, worker, link)
             self._finish_retiring(served)
             self._pump_soon()

@@ -36,12 +36,19 @@ class Doorkeeper:
         """Why the request is refused, or None."""
         if _path(exchange) in self._open:
             return None
-        return self.check(exchange.authorization)
+        client = self.check(exchange.authorization)
+        if isinstance(client, RequestError):
+            return client
+        exchange.client = client
+        return None
 
-    def check(self, authorization: bytes) -> RequestError | None:
-        """Why a request that shows this is refused, or None."""
+    def check(self, authorization: bytes) -> str | RequestError:
+        """The client whose token `authorization` shows (`Bearer TOKEN`), or why nobody is let in.
+
+        Empty where no token is asked for.
+        """
         if not self.required:
-            return None
+            return ""
         if self._digests is None:
             return TokensMissing("no token can be checked now")
         scheme, _, token = authorization.partition(b" ")
@@ -51,7 +58,7 @@ class Doorkeeper:
         if client is None:
             return Unauthorized("the token is not known")
         self._metrics.add("client_request_total", 1, (("client", client),))
-        return None
+        return client
 
     def _client(self, token: bytes) -> str | None:
         digest, found = hashlib.sha256(token).hexdigest(), None

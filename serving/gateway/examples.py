@@ -69,7 +69,7 @@ def curl(about: State, path: str, body: str = "", *options: str) -> str:
     words = ["curl", "-s", *map(shlex.quote, options)]
     if about.tokens:
         words.append('-H "Authorization: Bearer $TOKEN"')
-    words.append(f"http://{about.address}{path}")
+    words.append(f"{about.url}{path}")
     return " ".join(words) + (f" --data-binary {shlex.quote(body)}" if body else "")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from serving.errors import RequestError
+from serving.gateway import trace
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -13,7 +14,12 @@ HTML = b"text/html; charset=utf-8"
 OCTETS = b"application/octet-stream"
 
 #: Headers that the application asks for.
-KEPT = frozenset([b"content-encoding", b"content-type", b"inference-header-content-length"])
+KEPT = frozenset(
+    [
+        b"content-encoding", b"content-type", b"inference-header-content-length",
+        trace.REQUEST_ID, trace.TRACEPARENT,
+    ]
+)  # fmt: skip
 
 _REASONS = {
     200: b"OK",
@@ -50,16 +56,20 @@ class Exchange:
     """
 
     __slots__ = (
+        "_names",
         "authorization",
         "body",
         "cancelled",
+        "client",
         "connection",
         "fault",
         "headers",
         "keep_alive",
         "method",
+        "observer",
         "old",
         "path",
+        "served",
     )
 
     def __init__(self, connection: Answering) -> None:
@@ -75,6 +85,19 @@ class Exchange:
         self.old = False
         self.fault: RequestError | None = None
         self.cancelled: Callable[[], None] | None = None
+        self._names = b""
+        #: Who asks, by the name of the token, and the generation that answered.
+        self.client = ""
+        self.served: Any = None
+        #: Told of the answer: status, and bytes of the body.
+        self.observer: Callable[[Exchange, int, int], None] | None = None
+
+    @property
+    def names(self) -> bytes:
+        """Its request id and trace, as whole header lines; see `serving.gateway.trace`."""
+        if not self._names:
+            self._names = trace.name(self.headers)
+        return self._names
 
     def again(self, connection: Answering, body: bytes) -> Exchange:
         """A new exchange with the same head."""
@@ -98,7 +121,9 @@ class Exchange:
             headers += b"connection: close\r\n"
         elif self.old:
             headers += b"connection: keep-alive\r\n"
-        head = b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (
-            _START[status], content_type, len(body), headers
+        head = b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (
+            _START[status], self.names, content_type, len(body), headers
         )  # fmt: skip
+        if self.observer is not None:
+            self.observer(self, status, len(body))
         self.connection.answered(self, head if self.method == b"HEAD" else head + body)

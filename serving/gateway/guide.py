@@ -17,7 +17,7 @@ from serving.gateway.state import State
 _PYTHON = """\
 import numpy, tritonclient.http as triton
 
-client = triton.InferenceServerClient("{address}")
+client = triton.InferenceServerClient("{address}"{encrypted})
 inputs = []
 for name, datatype, values in {columns}:
     column = triton.InferInput(name, [len(values)], datatype)
@@ -76,6 +76,7 @@ def _python(served: Served, about: State) -> str:
     columns = [(t["name"], t["datatype"], t["data"]) for t in examples.tensors(served)]
     return _PYTHON.format(
         address=about.address,
+        encrypted=", ssl=True" if about.encrypted else "",
         columns=columns,
         model=served.announced.model,
         output=served.signature.outputs[0].name,

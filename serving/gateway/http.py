@@ -132,6 +132,7 @@ class Connection(RequestParser, asyncio.Protocol):
         self._lingering = True
         exchange = Exchange(self)
         exchange.fault = error
+        exchange.headers = self._parsing.headers if self._started else {}
         exchange.keep_alive = False
         self._pipeline.append(exchange)
         self._advance()
@@ -166,10 +167,10 @@ class Connection(RequestParser, asyncio.Protocol):
             self._end()
 
     def _end(self) -> None:
-        """Close so that the client can still read the last answer (RFC 9112, 9.6)."""
+        """Close so that the last answer can still be read (RFC 9112, 9.6); TLS sees to it itself."""
         self._lingering = True
         self._pipeline.clear()
-        if self._client_done:
+        if self._client_done or not self._transport.can_write_eof():
             self._transport.close()
         else:
             self._transport.write_eof()

@@ -11,7 +11,6 @@ from serving.gateway.content import media_type
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.exchange import JSON, OCTETS, Exchange
 from serving.gateway.inputs import Grid, Inputs
-from serving.gateway.metrics import Metrics
 from serving.gateway.protocols import binary, mlflow, oip
 from serving.gateway.protocols.oip import InferRequest
 from serving.gateway.served import Served
@@ -24,11 +23,8 @@ Fail = Callable[[Exchange, RequestError], None]
 class Inference:
     """Admits requests and answers them when their rows are computed."""
 
-    def __init__(
-        self, catalog: Catalog, metrics: Metrics, clock: Callable[[], float], timeout: float
-    ) -> None:
+    def __init__(self, catalog: Catalog, clock: Callable[[], float], timeout: float) -> None:
         self._catalog = catalog
-        self._metrics = metrics
         self._clock = clock
         self._timeout = timeout
 
@@ -95,6 +91,7 @@ class Inference:
                 return
             self.count(work)
             by: Served = work.pin
+            exchange.served = by
             exchange.answer(200, body(by, work.result), headers=by.headers)
 
         deadline = self._clock() + self._timeout
@@ -119,6 +116,7 @@ class Inference:
                 fail(exchange, work.error or RequestError("the request was dropped"))
                 return
             self.count(work)
+            exchange.served = work.pin
             reply(work.pin, work.result)
 
         matrix = served.encode(inputs)
@@ -126,12 +124,9 @@ class Inference:
 
     def count(self, work: Work) -> None:
         """Count a request that is answered with a prediction."""
-        labels = work.pin.labels
-        now = self._clock()
-        add = self._metrics.add
-        add("request_success_total", 1, labels)
-        add("request_duration_us_total", (now - work.admitted) * 1e6, labels)
-        add("queue_duration_us_total", (work.dispatched - work.admitted) * 1e6, labels)
+        tally = work.pin.tally
+        tally.request.observe(self._clock() - work.admitted)
+        tally.queue.observe(work.dispatched - work.admitted)
 
 
 def _tensors(by: Served, result: Matrix) -> bytes:

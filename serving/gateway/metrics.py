@@ -1,71 +1,108 @@
-"""Counters of one gateway, in Prometheus' text format. Names follow Triton's `nv_inference_*`.
+"""What one gateway counts. The supervisor adds up those of all gateways, dead ones too.
 
-Format: https://prometheus.io/docs/instrumenting/exposition_formats/
+A request observes two histograms and a batch three, through a `Tally` that its generation holds;
+everything else is counted by name.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from typing import Any
 
-_HELP = {
-    "request_success_total": "Requests answered with a prediction",
-    "request_failure_total": "Requests answered with an error, by HTTP status",
-    "client_request_total": "Requests admitted, by the name of their token",
-    "count_total": "Rows predicted",
-    "exec_count_total": "Batches predicted",
-    "request_duration_us_total": "Time from admission to the answer, summed over requests",
-    "queue_duration_us_total": "Time from admission to the first batch, summed over requests",
-    "compute_infer_duration_us_total": "Time that workers spent predicting, summed over batches",
-    "worker_death_total": "Links that ended while their generation was in use",
-    "reload_total": "Reloads, by result",
-    "pending_request_count": "Requests that wait or are being computed",
-    "pending_row_count": "Rows that wait for a worker",
-    "ready": "1 if the model can answer",
-}
-_GAUGES = ("pending_request_count", "pending_row_count", "ready")
+from serving.exposition import BY_NAME, Key, Labels, Values
 
-Labels = tuple[tuple[str, str], ...]
+
+class Histogram:
+    """Observations by bucket, and their sum."""
+
+    __slots__ = ("_bounds", "counts", "sum")
+
+    def __init__(self, name: str) -> None:
+        self._bounds = BY_NAME[name].bounds
+        self.counts = [0.0] * (len(self._bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        """How many values were observed."""
+        return int(sum(self.counts))
+
+    def values(self) -> list[float]:
+        """See `serving.exposition.Values`."""
+        return [*self.counts, self.sum]
+
+
+class Tally:
+    """The histograms of one version of a model."""
+
+    __slots__ = ("compute", "link", "queue", "request", "rows")
+
+    def __init__(self) -> None:
+        self.request = Histogram("request_duration_seconds")
+        self.queue = Histogram("queue_duration_seconds")
+        self.compute = Histogram("compute_infer_duration_seconds")
+        self.link = Histogram("link_duration_seconds")
+        self.rows = Histogram("batch_rows")
+
+    def values(self, labels: Labels) -> Values:
+        """Its series."""
+        return {
+            ("request_duration_seconds", labels): self.request.values(),
+            ("queue_duration_seconds", labels): self.queue.values(),
+            ("compute_infer_duration_seconds", labels): self.compute.values(),
+            ("link_duration_seconds", labels): self.link.values(),
+            ("batch_rows", labels): self.rows.values(),
+        }
 
 
 class Metrics:
-    """Counters by name and labels, and gauges read at the moment of a scrape."""
+    """Counters and histograms by name and labels, and gauges read when they are asked for."""
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[Labels, float]] = {name: {} for name in _HELP}
-        self._gauges: list[Callable[[], Mapping[str, tuple[Labels, float]]]] = []
+        self._counters: dict[Key, float] = {}
+        self._histograms: dict[Key, Histogram] = {}
+        self._tallies: dict[Labels, Tally] = {}
+        self._gauges: list[Callable[[], Mapping[str, tuple[Labels, Any]]]] = []
 
     def add(self, name: str, value: float, labels: Labels) -> None:
-        """Add to a counter."""
-        series = self._values[name]
-        series[labels] = series.get(labels, 0.0) + value
+        """Add to a counter. Raises KeyError for a name that `serving.exposition` does not have."""
+        key = (name, labels)
+        if key not in self._counters:
+            self._counters[BY_NAME[name].name, labels] = 0.0
+        self._counters[key] += value
 
-    def value(self, name: str, labels: Labels) -> float:
-        """What a counter has come to."""
-        return self._values[name].get(labels, 0.0)
+    def observe(self, name: str, value: float, labels: Labels) -> None:
+        """Add an observation to a histogram."""
+        key = (name, labels)
+        if key not in self._histograms:
+            self._histograms[key] = Histogram(name)
+        self._histograms[key].observe(value)
 
-    def watch(self, gauges: Callable[[], Mapping[str, tuple[Labels, float]]]) -> None:
-        """Ask `gauges` for name -> (labels, value) at each scrape."""
+    def tally(self, labels: Labels) -> Tally:
+        """The tally of the version that `labels` name."""
+        return self._tallies.setdefault(labels, Tally())
+
+    def forget(self, labels: Labels) -> Values:
+        """Count no longer what `labels` name; returns what was counted."""
+        tally = self._tallies.pop(labels, None)
+        return tally.values(labels) if tally is not None else {}
+
+    def watch(self, gauges: Callable[[], Mapping[str, tuple[Labels, Any]]]) -> None:
+        """Ask `gauges` for name -> (labels, value) each time."""
         self._gauges.append(gauges)
 
-    def render(self) -> str:
-        """The text of `GET /metrics`."""
-        current: dict[str, dict[Labels, float]] = defaultdict(dict)
+    def values(self) -> Values:
+        """Everything as it is now."""
+        found: Values = {key: [value] for key, value in self._counters.items()}
+        found |= {key: histogram.values() for key, histogram in self._histograms.items()}
+        for labels, tally in self._tallies.items():
+            found |= tally.values(labels)
         for gauges in self._gauges:
-            for name, (labels, value) in gauges().items():
-                current[name][labels] = value
-        return "".join(self._lines({**self._values, **current}))
-
-    @staticmethod
-    def _lines(values: Mapping[str, Mapping[Labels, float]]) -> Iterator[str]:
-        for name, text in _HELP.items():
-            full = f"penstock_inference_{name}"
-            kind = "gauge" if name in _GAUGES else "counter"
-            yield f"# HELP {full} {text}\n# TYPE {full} {kind}\n"
-            for labels, value in values[name].items():
-                pairs = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels)
-                yield f"{full}{{{pairs}}} {value:.17g}\n"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            found |= {(name, labels): [float(value)] for name, (labels, value) in gauges().items()}
+        return found

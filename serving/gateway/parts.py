@@ -10,6 +10,7 @@ from typing import Protocol
 from serving.gateway.catalog import Catalog
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.metrics import Metrics
+from serving.gateway.scraping import Scraping
 from serving.gateway.state import State
 from serving.options import Options
 
@@ -21,6 +22,7 @@ class Parts:
     options: Options
     catalog: Catalog
     metrics: Metrics
+    scraping: Scraping
     state: State
     door: Doorkeeper
     clock: Callable[[], float]
@@ -40,4 +42,4 @@ class Entrance(Protocol):
         """Accept nothing more; returns when every request has had its answer."""
 
     def check_time(self) -> None:
-        """Give up on slow clients; called about once a second."""
+        """Give up on slow clients, follow what is renewed; called about once a second."""

@@ -20,6 +20,7 @@ from serving.gateway.dispatch import Dispatcher
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.metrics import Metrics
 from serving.gateway.parts import Entrance, Parts
+from serving.gateway.scraping import Scraping
 from serving.gateway.served import Served
 from serving.gateway.state import State
 from serving.gateway.web import http_server
@@ -40,6 +41,7 @@ from serving.messages import (
     Open,
     Retire,
     Retired,
+    Scraped,
     Start,
     Suspend,
     Tick,
@@ -98,10 +100,12 @@ class Gateway:
         self._slow = options.trial_latency_ms / 1e3
         self._metrics = Metrics()
         clock = time.monotonic
-        self._catalog = Catalog(start.models, options, self._loop, clock, self._metrics)
+        self._scraping = Scraping(self._metrics, self._send)
+        self._catalog = Catalog(start.models, options, self._loop, clock)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._state = State(shown, tokens=options.tokens)
+        encrypted = bool(options.tls_certificate)
+        self._state = State(shown, tokens=options.tokens, encrypted=encrypted)
         self._door = Doorkeeper(
             self._metrics, required=options.tokens, open_metrics=options.open_metrics
         )
@@ -109,6 +113,7 @@ class Gateway:
             options,
             self._catalog,
             self._metrics,
+            self._scraping,
             self._state,
             self._door,
             clock,
@@ -180,21 +185,24 @@ class Gateway:
                 self._catalog.find(message.model).suspend(message.reason)
             case Retire():
                 self._retire(message)
-            case Tokens() | Notice() | Tick():
-                self._learn(message)
+            case Tokens() | Notice() | Tick() | Scraped():
+                self._learn(message, descriptors)
             case Drain():
                 self._state.draining = self._entrance.closing = True
             case Close():
                 self._closing = asyncio.ensure_future(self._close())
 
-    def _learn(self, message: Tokens | Notice | Tick) -> None:
+    def _learn(self, message: Tokens | Notice | Tick | Scraped, descriptors: list[int]) -> None:
         match message:
             case Tokens():
                 self._door.know(message.digests)
             case Notice():
-                self._note(message)
+                self._catalog.notices[message.model] = message
             case Tick():
                 self._last_tick = time.monotonic()
+                self._scraping.report()
+            case Scraped():
+                self._scraping.scraped(message.number, *descriptors)
 
     def _send(self, message: Message) -> None:
         with contextlib.suppress(ChildDied):
@@ -202,7 +210,9 @@ class Gateway:
 
     def _announce(self, message: Announce) -> None:
         try:
-            self._generations[message.generation] = Served.read(message, self._share, self._slow)
+            served = Served.read(message, self._share, self._slow)
+            served.tally = self._metrics.tally(served.labels)
+            self._generations[message.generation] = served
         except PenstockError as error:
             self._send(Failed(message.model, message.generation, str(error)[:2000]))
         else:
@@ -228,12 +238,17 @@ class Gateway:
         if served is None:
             self._send(retired)
         else:
-            self._catalog.find(message.model).retire(served, lambda: self._send(retired))
 
-    def _note(self, message: Notice) -> None:
-        self._catalog.notices[message.model] = message
-        labels = (("model", message.model), ("result", message.result))
-        self._metrics.add("reload_total", 1, labels)
+            def gone() -> None:
+                self._forget(served)
+                self._send(retired)
+
+            self._catalog.find(message.model).retire(served, gone)
+
+    def _forget(self, served: Served) -> None:
+        """Count a version no longer, unless another generation is of the same."""
+        if all(served.labels != other.labels for other in self._generations.values()):
+            self._scraping.forget(served.labels)
 
     async def _close(self) -> None:
         """Accept nothing more; end when every request has had its answer."""

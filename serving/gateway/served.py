@@ -13,6 +13,7 @@ from registry.models.signature import Matrix, Signature
 from serving.errors import RequestError
 from serving.gateway.batcher import Batch
 from serving.gateway.inputs import RowEncoder
+from serving.gateway.metrics import Tally
 from serving.gateway.protocols.template import Template
 from serving.gateway.trial import Trial
 from serving.link import GatewayEnd
@@ -40,11 +41,17 @@ class Served:
         self._share = share
         #: Where its first requests are counted, if they are to be reported.
         self.trial = Trial(announced.trial, slow) if announced.trial else None
+        #: What is counted of its version; the gateway puts a shared one here.
+        self.tally = Tally()
         self.encoder = RowEncoder(signature)
         #: The version that answers name: the first digits of the manifest's digest.
         self.version = announced.version[:VERSION_DIGITS]
         self.template = Template(announced.model, self.version, signature)
         self.labels = (("model", announced.model), ("version", self.version))
+        #: What lines of the log say of it.
+        self.log_fields = {
+            "model": announced.model, "version": self.version, "revision": announced.revision
+        }  # fmt: skip
         self.headers = (
             f"x-model-name: {announced.model}\r\nx-model-version: {self.version}\r\n"
             f"x-model-revision: {announced.revision}\r\n"

@@ -7,10 +7,11 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from serving.encryption import Encryption
 from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
 from serving.gateway.heads import Heads
-from serving.gateway.http import Connection
+from serving.gateway.http import LINGER, Connection
 from serving.listeners import BACKLOG
 
 #: Seconds in which an idle connection may still send a request after the listener was closed.
@@ -41,6 +42,7 @@ class HttpServer:
         max_connections: int,
         now: Callable[[], float],
         admit: Doorkeeper = lambda _: None,
+        encryption: Encryption | None = None,
     ) -> None:
         self.handle = handle
         self.admit = admit
@@ -51,12 +53,21 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.heads = Heads()
         self._max = max_connections
+        self._encryption = encryption
         self._accepting: asyncio.Server | None = None
 
     async def open(self, listener: socket.socket) -> None:
         """Accept connections at `listener`."""
         loop = asyncio.get_running_loop()
-        self._accepting = await loop.create_server(self, sock=listener, backlog=BACKLOG)
+        encryption = self._encryption
+        self._accepting = await loop.create_server(
+            self,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=encryption.context if encryption else None,
+            ssl_handshake_timeout=self.limits.read_timeout if encryption else None,
+            ssl_shutdown_timeout=LINGER if encryption else None,
+        )
 
     async def close(self) -> None:
         """Accept nothing more; returns when every connection has had its last answer."""
@@ -83,7 +94,9 @@ class HttpServer:
         self.connections.discard(connection)
 
     def check_time(self) -> None:
-        """Give up on slow clients; called about once a second."""
+        """Give up on slow clients, follow a renewed certificate; called about once a second."""
+        if self._encryption is not None:
+            self._encryption.look()
         now = self.now()
         for connection in list(self.connections):
             connection.check_time(now)

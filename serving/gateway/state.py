@@ -9,10 +9,11 @@ from serving.errors import Overloaded
 
 @dataclass
 class State:
-    """Where it listens, whether clients need tokens, and how it stands."""
+    """Where it listens, how clients must come, and how it stands."""
 
     address: str
     tokens: bool = False
+    encrypted: bool = False
     draining: bool = False
     live: bool = True
 
@@ -20,3 +21,8 @@ class State:
         """Raise Overloaded if the supervisor is silent."""
         if not self.live:
             raise Overloaded("the supervisor does not answer")
+
+    @property
+    def url(self) -> str:
+        """What the paths of the endpoint are below."""
+        return f"http{'s' if self.encrypted else ''}://{self.address}"

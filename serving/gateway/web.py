@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from serving.encryption import open_encryption
+from serving.gateway.access import AccessLog
 from serving.gateway.app import App
 from serving.gateway.inference import Inference
 from serving.gateway.parts import Parts
@@ -9,13 +11,30 @@ from serving.gateway.server import HttpServer, Limits
 
 
 def http_server(parts: Parts) -> HttpServer:
-    """The server of a gateway that speaks HTTP."""
+    """The server of a gateway that speaks HTTP. Raises ConfigError: the certificate is of no use."""
     options = parts.options
-    inference = Inference(parts.catalog, parts.metrics, parts.clock, options.request_timeout)
-    app = App(
-        parts.catalog, inference, parts.metrics, parts.state, parts.look_again, options.max_body
-    )
     limits = Limits(
         options.max_header, options.max_body, options.read_timeout, options.idle_timeout
     )
-    return HttpServer(app.handle, limits, options.max_connections, parts.clock, parts.door.admit)
+    return HttpServer(
+        _app(parts).handle,
+        limits,
+        options.max_connections,
+        parts.clock,
+        parts.door.admit,
+        open_encryption(options.tls_certificate, options.tls_key),
+    )
+
+
+def _app(parts: Parts) -> App:
+    options = parts.options
+    return App(
+        parts.catalog,
+        Inference(parts.catalog, parts.clock, options.request_timeout),
+        parts.metrics,
+        parts.state,
+        parts.look_again,
+        options.max_body,
+        parts.scraping,
+        AccessLog(options.access_log, parts.metrics) if options.access_log else None,
+    )

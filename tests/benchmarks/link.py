@@ -30,7 +30,6 @@ from registry.models.signature import Input, Matrix, Output, Signature
 from serving.arena import Layout
 from serving.channel import Channel
 from serving.gateway.catalog import Catalog
-from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
 from serving.gateway.work import Work
 from serving.link import GatewayEnd, create_link
@@ -139,7 +138,7 @@ async def full_path(in_flight: int, pid: int, descriptors: list[int]) -> Cost:
     """Requests of one row, `in_flight` at a time; each that is answered is followed by another."""
     loop = asyncio.get_running_loop()
     clock, options = time.monotonic, Options()
-    catalog = Catalog(["m"], options, loop, clock, Metrics())
+    catalog = Catalog(["m"], options, loop, clock)
     served = Served(Announce("m", 1, "champion", 1, "0" * 64, "", 0.0, "bench"), SIGNATURE)
     dispatcher = catalog.find("m")
     dispatcher.flip(served)

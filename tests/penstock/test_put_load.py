@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,9 @@ def test_a_service_under_load(imported: Imported) -> None:
         assert wrong.code == 77
         assert "requests failed" in wrong.err
         assert "400" in wrong.err
+        few = imported.call("load", url, "churn", "--seconds", "1", "--rate", "10000000")
+        assert few.code == 77
+        assert "answers a second, at least 10000000" in few.err
         slow = imported.call("load", url, "churn", "--seconds", "1", "--p99", "0")
         assert slow.code == 64
         nobody = imported.call("load", url, "nobody")
@@ -54,7 +58,7 @@ def test_a_service_under_load(imported: Imported) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [
-        ("load https://example.com flights", 64, "plain HTTP"),
+        ("load ftp://example.com flights", 64, "ftp"),
         ("load here flights", 64, "'here'"),
         ("load http://127.0.0.1:9 flights", 75, "does not answer"),
         ("load http://127.0.0.1:9 flights --rows gone.json", 66, "gone.json"),
@@ -78,6 +82,9 @@ def test_the_slowest_are_judged() -> None:
     from serving.loadclient import Note, Report
 
     report = Report([Note(0, 0, 200, "v", 1, "{}", 0.08)])
-    _judge(report, 80.0, 80)
-    with pytest.raises(Refused, match="99th percentile is 80"):
-        _judge(report, 80.0, 50)
+    summary = {"p50_ms": 60.0, "p99_ms": 80.0, "rate": 12.5}
+    _judge(report, summary, Namespace(p50=60, p99=80, rate=12))
+    _judge(report, summary, Namespace(p50=None, p99=None, rate=None))
+    with pytest.raises(Refused, match=r"p99 is 80.0 ms, at most 50 .*; 12.5 answers") as refused:
+        _judge(report, summary, Namespace(p50=60, p99=50, rate=13))
+    assert "p50" not in str(refused.value)

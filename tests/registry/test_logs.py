@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from registry.ecs import OBJECTS
 from registry.logs import configure, get_logger
 
 #: Made as modules make theirs: before anybody has configured anything.
@@ -38,6 +39,7 @@ def test_lines_carry_the_names_of_the_common_schema(stream: io.StringIO):
     assert line.pop("@timestamp")
     assert line == {
         "message": "done",
+        "ecs.version": "8.11",
         "log.level": "info",
         "log.logger": "registry.x",
         "run": "r1",
@@ -69,8 +71,23 @@ def test_an_exception_stays_on_its_line(stream: io.StringIO):
         get_logger("x").exception("failed")
         logging.getLogger("y").exception("failed")
     ours, theirs = lines(stream)
-    assert "ValueError: invalid literal" in str(ours["exception"])
-    assert "ValueError: invalid literal" in str(theirs["exception"])
+    for line in (ours, theirs):
+        assert line["error.type"] == "ValueError"
+        assert "invalid literal" in str(line["error.message"])
+        assert "ValueError: invalid literal" in str(line["error.stack_trace"])
+
+
+def test_no_name_of_ours_takes_the_place_of_an_object_of_the_schema(stream: io.StringIO):
+    configure("info", stream)
+    get_logger("x").info("odd", error="boom", host="h", service="s", reason="r", pid=7, model="m")
+    (line,) = lines(stream)
+    assert not line.keys() & OBJECTS
+    assert (line["error.message"], line["labels.host"], line["labels.service"]) == (
+        "boom",
+        "h",
+        "s",
+    )
+    assert (line["event.reason"], line["process.pid"], line["model"]) == ("r", 7, "m")
 
 
 def test_plain_lines_are_for_a_person(stream: io.StringIO):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -97,16 +98,18 @@ class Publisher:
 class Service:
     """A running service as its clients and its operator see it."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Path, authority: str = "") -> None:
         self.process = process
         self.address = ""
         self._log = log
-        self.client = httpx.Client(timeout=PATIENCE, trust_env=False)
+        trust = ssl.create_default_context(cafile=authority) if authority else False
+        self.client = httpx.Client(timeout=PATIENCE, trust_env=False, verify=trust)
+        self._scheme = "https" if authority else "http"
 
     @property
     def url(self) -> str:
         """The endpoint."""
-        return f"http://{self.address}"
+        return f"{self._scheme}://{self.address}"
 
     @property
     def grpc_address(self) -> str:
@@ -177,7 +180,7 @@ def service(
             [*command, *(models or ("flights",))],
             env=environment, stdout=out, stderr=out, text=True,
         )  # fmt: skip
-    running = Service(process, log)
+    running = Service(process, log, str(settings.get("serving_tls_certificate", "")))
     try:
         running.address = eventually("the port", lambda: address.read_text().strip())
         if wait:

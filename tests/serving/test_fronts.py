@@ -12,6 +12,7 @@ import pytest
 from registry.aliases import Head
 from registry.artifacts.manifest import Reference
 from serving import front as module
+from serving.accounts import Accounts
 from serving.errors import Rejected
 from serving.front import Front
 from serving.fronts import Fronts
@@ -73,9 +74,10 @@ class World:
         self.started: list[Gateway] = []
         self._answers = list(answers)
         self._socket = socket.socket()
-        options = Options(gateways=2)
+        options, accounts = Options(gateways=2), Accounts(dict)
         self.fronts = Fronts(
-            [Front(self, self._socket, options, ["m"], number=n) for n in range(2)]  # type: ignore[arg-type]
+            [Front(self, self._socket, options, ["m"], accounts, number=n) for n in range(2)],  # type: ignore[arg-type]
+            accounts,
         )
 
     async def start(self, role: str, title: str) -> Gateway:

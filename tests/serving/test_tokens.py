@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ import pytest
 from registry.errors import ConfigError, Refused, Temporary
 from registry.secrets.protocol import Fields
 from registry.settings import Settings
+from serving.errors import TokensMissing, Unauthorized
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.exchange import Exchange
 from serving.gateway.metrics import Metrics
@@ -218,3 +220,14 @@ def test_tokens_that_cannot_be_read_stay_for_a_while_only():
     source.answer = lambda: {"alice": ALICE}
     tokens._look()
     assert tokens.digests == known
+
+
+@pytest.mark.parametrize(
+    "shown", [b"", b"Basic abc", b"Bearer ", b"Bearer wrong", b"Bearer " + b"x"]
+)
+def test_callers_that_speak_no_http_are_asked_the_same(shown: bytes):
+    door = Doorkeeper(Metrics(), required=True, open_metrics=False)
+    assert isinstance(door.check(shown), TokensMissing)
+    door.know({"alice": hashlib.sha256(ALICE.encode()).hexdigest()})
+    assert isinstance(door.check(shown), Unauthorized)
+    assert door.check(f"bearer {ALICE}".encode()) == "alice"

@@ -50,7 +50,7 @@ def document(catalog: Catalog, state: State) -> Part:
             "version": version("penstock"),
             "description": "Predictions over the Open Inference Protocol and MLflow's.",
         },
-        "servers": [{"url": f"http://{state.address}"}],
+        "servers": [{"url": state.url}],
         "paths": paths,
         "components": {"schemas": {"Error": _ERROR, "MlflowError": _MLFLOW_ERROR}},
     }

@@ -10,34 +10,31 @@ from typing import Any
 
 import msgspec
 
-from serving.gateway.metrics import Metrics
+from serving.gateway.metrics import Histogram
 from serving.gateway.served import Served
 
 _encode = msgspec.json.Encoder().encode
 
 
-def answer(models: Iterable[Served], metrics: Metrics) -> bytes:
+def answer(models: Iterable[Served]) -> bytes:
     """The body of `GET /v2/models/stats`, and of one model's `/stats`."""
-    return _encode({"model_stats": [_of(served, metrics) for served in models]})
+    return _encode({"model_stats": [_of(served) for served in models]})
 
 
-def _of(served: Served, metrics: Metrics) -> dict[str, Any]:
-    def count(name: str) -> int:
-        return int(metrics.value(name, served.labels))
-
-    requests, batches = count("request_success_total"), count("exec_count_total")
-
-    def spent(times: int, name: str) -> dict[str, int]:
-        return {"count": times, "ns": count(name) * 1000}
-
+def _of(served: Served) -> dict[str, Any]:
+    tally = served.tally
     return {
         "name": served.announced.model,
         "version": served.version,
-        "inference_count": count("count_total"),
-        "execution_count": batches,
+        "inference_count": int(tally.rows.sum),
+        "execution_count": tally.rows.count,
         "inference_stats": {
-            "success": spent(requests, "request_duration_us_total"),
-            "queue": spent(requests, "queue_duration_us_total"),
-            "compute_infer": spent(batches, "compute_infer_duration_us_total"),
+            "success": _spent(tally.request),
+            "queue": _spent(tally.queue),
+            "compute_infer": _spent(tally.compute),
         },
     }
+
+
+def _spent(seconds: Histogram) -> dict[str, int]:
+    return {"count": seconds.count, "ns": int(seconds.sum * 1e9)}

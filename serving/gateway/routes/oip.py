@@ -11,7 +11,6 @@ from serving.errors import UnknownPath
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import Exchange
 from serving.gateway.inference import Fail, Inference
-from serving.gateway.metrics import Metrics
 from serving.gateway.protocols import metadata, repository, statistics
 from serving.gateway.routes.endpoint import Endpoint, encode
 from serving.gateway.state import State
@@ -37,14 +36,12 @@ class OipRoutes:
         self,
         catalog: Catalog,
         inference: Inference,
-        metrics: Metrics,
         state: State,
         fail: Fail,
         look_again: Callable[[str], None],
     ) -> None:
         self._catalog = catalog
         self._inference = inference
-        self._metrics = metrics
         self._state = state
         self._fail = fail
         self._look_again = look_again
@@ -119,11 +116,11 @@ class OipRoutes:
 
     def _statistics(self, exchange: Exchange, model: str, wanted: str | None) -> None:
         _, served = self._catalog.active(model, wanted)
-        exchange.answer(200, statistics.answer([served], self._metrics))
+        exchange.answer(200, statistics.answer([served]))
 
     def _all_statistics(self, exchange: Exchange) -> None:
         serving = [dispatcher.active for dispatcher in self._catalog if dispatcher.active]
-        exchange.answer(200, statistics.answer(serving, self._metrics))
+        exchange.answer(200, statistics.answer(serving))
 
     # the repository ---------------------------------------------------------------------------
 

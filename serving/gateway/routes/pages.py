@@ -5,9 +5,9 @@ from __future__ import annotations
 from serving.gateway import guide, page
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import HTML, Exchange
-from serving.gateway.metrics import Metrics
 from serving.gateway.openapi.document import document
 from serving.gateway.routes.endpoint import Endpoint, encode
+from serving.gateway.scraping import Fail, Scraping
 from serving.gateway.state import State
 
 _NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
@@ -16,10 +16,11 @@ _NO_SNIFFING = b"x-content-type-options: nosniff\r\n"
 class PageRoutes:
     """Answers with pages, and with the metrics."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, state: State) -> None:
+    def __init__(self, catalog: Catalog, state: State, scraping: Scraping, fail: Fail) -> None:
         self._catalog = catalog
-        self._metrics = metrics
         self._state = state
+        self._scraping = scraping
+        self._fail = fail
         self.endpoints = {
             "/": Endpoint(b"GET", self._page),
             "/docs": Endpoint(b"GET", self._guide),
@@ -37,5 +38,4 @@ class PageRoutes:
         exchange.answer(200, encode(document(self._catalog, self._state)))
 
     def _scrape(self, exchange: Exchange) -> None:
-        text = self._metrics.render().encode()
-        exchange.answer(200, text, b"text/plain; version=0.0.4; charset=utf-8")
+        self._scraping.ask(exchange, self._fail)

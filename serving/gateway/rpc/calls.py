@@ -23,7 +23,6 @@ class Calls:
 
     def __init__(self, parts: Parts) -> None:
         self._catalog = parts.catalog
-        self._metrics = parts.metrics
         self._state = parts.state
         self._look_again = parts.look_again
         self.by_name: dict[str, Call] = {
@@ -72,7 +71,7 @@ class Calls:
             models = [self._catalog.active(request.name, request.version or None)[1]]
         else:
             models = [dispatcher.active for dispatcher in self._catalog if dispatcher.active]
-        told = statistics.answer(models, self._metrics)
+        told = statistics.answer(models)
         return json_format.Parse(told, response_of("ModelStatistics")())
 
     def _index(self, request: Any) -> Any:

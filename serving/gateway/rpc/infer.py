@@ -26,7 +26,7 @@ class Infer:
         self._catalog = parts.catalog
         self._clock = parts.clock
         self._timeout = parts.options.request_timeout
-        self._inference = Inference(parts.catalog, parts.metrics, parts.clock, self._timeout)
+        self._inference = Inference(parts.catalog, parts.clock, self._timeout)
 
     async def one(self, message: Any, remaining: float | None) -> Any:
         """Answer a ModelInferRequest whose client waits for `remaining` seconds more.

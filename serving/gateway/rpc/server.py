@@ -123,9 +123,9 @@ class RpcServer:
         for name, value in context.invocation_metadata() or ():
             if name == "authorization":
                 shown = value.encode() if isinstance(value, str) else value
-        refused = self._door.check(shown)
-        if refused is not None:
-            raise refused
+        client = self._door.check(shown)
+        if isinstance(client, RequestError):
+            raise client
 
     # what goes wrong --------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ class FakeTransport(asyncio.Transport):
         assert not self.ended
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None:
         self.ended = True
 
