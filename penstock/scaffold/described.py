@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.scaffold.dates import known_times, last_to_run, reach_of
 from penstock.scaffold.hindsight import tells
 from registry.errors import BadData, UsageError
 from registry.features.files import as_label, as_utc, read_file
@@ -63,6 +64,7 @@ class File:
 
     `per_day` is the fewest and the most rows of a day between its ends, `run_date` the last date
     that can be run: it has labels of both kinds to evaluate by, and the day after it is scored.
+    `reach` is how many days before it a window must begin to hold labels of both kinds.
     """
 
     roles: Roles
@@ -73,6 +75,7 @@ class File:
     last: dt.date
     per_day: tuple[int, int]
     run_date: dt.date
+    reach: int
 
     @property
     def days(self) -> int:
@@ -104,12 +107,12 @@ def describe(
     days = _days(table, roles.time)
     # As sources.py reads them: "True" in a CSV is not "true", and 007 not 7.
     texts = read_file(path, {roles.id: pa.string(), roles.label: pa.string()})
-    if roles.known_at:
-        as_utc(table, roles.known_at)
     _check_ids(texts, roles.id, days)
     counts = _counts(days)
     positive = _positive(texts, roles.label, positive)
     labels = as_label(texts, roles.label, positive)
+    run_date = last_to_run(days, labels)
+    known = known_times(table, roles.time, roles.known_at)
     columns, left_out = _columns(table, roles, days, labels, without)
     return File(
         roles,
@@ -119,7 +122,8 @@ def describe(
         min(counts),
         max(counts),
         _per_day(counts),
-        _run_date(days, labels),
+        run_date,
+        reach_of(run_date, days, labels, known),
     )
 
 
@@ -162,23 +166,6 @@ def _counts(days: pa.ChunkedArray) -> dict[dt.date, int]:
 def _per_day(counts: dict[dt.date, int]) -> tuple[int, int]:
     span = (max(counts) - min(counts)).days + 1
     return (min(counts.values()) if len(counts) == span else 0, max(counts.values()))
-
-
-def _run_date(days: pa.ChunkedArray, labels: pa.ChunkedArray) -> dt.date:
-    """The last day, but for the last of all, whose rows have both labels."""
-    labelled = pa.table({"day": days, "label": labels}).filter(pc.is_valid(labels))
-    kinds = labelled.group_by("day").aggregate([("label", "count_distinct")])
-    both = kinds.filter(pc.equal(kinds["label_count_distinct"], 2))["day"].to_pylist()
-    last = pc.max(days).as_py() - dt.timedelta(days=1)
-    found = [day for day in both if day <= last]
-    if not found:
-        raise BadData(
-            "no day before the last has labels of both kinds",
-            "a model is evaluated on the rows of one day",
-            "Give a file whose days have more rows, or more labels.",
-        )
-    newest: dt.date = max(found)
-    return newest
 
 
 def _positive(table: pa.Table, name: str, given: str | None) -> str:

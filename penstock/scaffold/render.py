@@ -52,9 +52,10 @@ def _of_settings(file: File, source: str) -> dict[str, str]:
         "source": source,
         "first": _numbers(file.first),
         "last": _numbers(file.last),
+        "day": _numbers(file.run_date),
         "lookback": str(min(7, max(2, file.days // 6))),
-        "window": str(min(28, max(2, file.days // 2))),
-        "test_window": "5",
+        "window": str(max(min(28, file.days // 2), 2, file.reach)),
+        "test_window": str(min(max(5, file.reach), (file.run_date - file.first).days)),
         "least": str(file.per_day[0] // 2),
         "most": f"{file.per_day[1] * 3:_}",
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
@@ -76,7 +77,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="module")
 def customers(checkout: Checkout) -> Path:
-    """A file from elsewhere: dates without a zone, ids with zeros, labels that lack at the end."""
+    """A file from elsewhere: dates without a zone, ids with zeros, a last day without labels."""
     path = checkout.home / "customers of ours.csv"
     draw = random.Random(3)
     with path.open("w", newline="") as file:
@@ -86,7 +87,7 @@ def customers(checkout: Checkout) -> Path:
             day = dt.date(2024, 3, 1) + dt.timedelta(days=number // 150)
             plan, calls = draw.choice("abc"), draw.randrange(10)
             gone = str(draw.random() < 0.05 + 0.1 * calls).capitalize()
-            known = gone if number < 1_198 else ""
+            known = gone if number < 1_050 else ""
             note = f"free text {draw.random()}"
             row = [f"{number:05}", day, plan, calls or "NA", draw.random() < 0.5, note, day, known]
             writer.writerow(row)
@@ -214,8 +215,7 @@ def test_the_date_to_run_has_labels(
 def test_a_file_without_a_day_to_evaluate_on_is_refused(nowhere: Place, customers: Path) -> None:
     table = pv.read_csv(customers)
     last = table["day"].to_numpy() == np.datetime64("2024-03-08")
-    labels = pa.array([known if is_last else None for known, is_last in
-                       zip(table["churn"].to_pylist(), last, strict=True)])  # fmt: skip
+    labels = pa.array([bool(row % 2) if is_last else None for row, is_last in enumerate(last)])
     table = table.set_column(table.column_names.index("churn"), "churn", labels)
     pq.write_table(table, nowhere.folder / "rows.parquet")
     done = nowhere.call("new", "late", "--from", "rows.parquet", *ROLES)
@@ -306,10 +306,16 @@ def test_its_own_tests_pass(checkout: Checkout, sample: Done, own: Done) -> None
     assert "8 passed" in done.out
 
 
-def test_parquet_with_the_time_of_the_label(nowhere: Place, customers: Path) -> None:
+def settled(customers: Path, after: dt.timedelta) -> pa.Table:
+    """The file, where each label was known so long after its row."""
     table = pv.read_csv(customers)
-    times = pa.array([dt.datetime(2024, 3, 20, tzinfo=dt.UTC)] * table.num_rows)
-    pq.write_table(table.append_column("settled", times), nowhere.folder / "rows.parquet")
+    return table.append_column("settled", pc.add(table["day"].cast(pa.timestamp("us")), after))
+
+
+def test_parquet_with_the_time_of_the_label(nowhere: Place, customers: Path) -> None:
+    """The window reaches back to labels that were known in time."""
+    rows = settled(customers, dt.timedelta(days=5))
+    pq.write_table(rows, nowhere.folder / "rows.parquet")
     words = ("--from-csv", "rows.parquet", *ROLES, "--positive", "false", "--known-at", "settled")
     done = nowhere.ok("new", "settled", *words)
     assert "features of settled: Plan type, calls, active, recent_rate" in done.out
@@ -318,6 +324,19 @@ def test_parquet_with_the_time_of_the_label(nowhere: Place, customers: Path) -> 
     assert 'known = as_utc(table, "settled")' in text
     settings = (nowhere.folder / "usecases/settled/settings.py").read_text()
     assert 'SOURCE = Path(__file__).resolve().parents[2] / "rows.parquet"' in settings
+    assert "window_days=6," in settings
+    tests = (nowhere.folder / "tests/usecases/settled/test_settled.py").read_text()
+    assert "DAY = dt.date(2024, 3, 7)" in tests
+    assert "min(SETTINGS.window_days, 6)" in tests
+
+
+def test_labels_that_were_known_too_late_are_refused(nowhere: Place, customers: Path) -> None:
+    rows = settled(customers, dt.timedelta(days=6))
+    pq.write_table(rows, nowhere.folder / "rows.parquet")
+    done = nowhere.call("new", "late", "--from", "rows.parquet", *ROLES, "--known-at", "settled")
+    assert done.code == 65
+    assert "no labels of both kinds were known before 2024-03-07" in done.err
+    assert written(nowhere) == ["pyproject.toml", "rows.parquet"]
 
 
 def test_from_a_file_to_predictions(checkout: Checkout, own: Done, tmp_path: Path) -> None:
