@@ -79,7 +79,7 @@ def reproduce(
     label = f"{spec.kind} {manifest.name} {manifest.date or ''}".rstrip()
     again = Dispatcher(there, runner, run, policy).make(spec, label, size)
     files = _differences(store, manifest, there, again, scratch)
-    changed = environment_changes(manifest.producer) if files else []
+    changed = environment_changes(manifest.producer)
     return Verdict(manifest.key, label, not files, manifest.content, again.content, files, changed)
 
 

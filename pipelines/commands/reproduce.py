@@ -33,8 +33,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "penstock reproduce --all",
         about="Make an artifact again from its manifest's recipe and inputs, in a scratch store, "
         "and compare the files. Exit code 0 when they are equal, 65 when not: then the files that "
-        "differ are named with the first field, row or byte, and what differs in code and "
-        "libraries between its producer and now.",
+        "differ are named with the first field, row or byte. Either way it says what differs in "
+        "code and libraries between its producer and now.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("key", nargs="?", metavar="KEY", help="16 digits or more of a key")
@@ -153,6 +153,10 @@ def _tell(verdict: Verdict, console: Console) -> None:
 
 def _summary(verdicts: list[Verdict], console: Console) -> int:
     different = [verdict for verdict in verdicts if not verdict.equal]
+    # What made no difference is told once: it is the same for most.
+    changes = [change for v in verdicts if v.equal for change in v.environment]
+    for change in dict.fromkeys(changes):
+        console.line(f"{'equal despite':<12} {change}")
     if len(verdicts) != 1:
         console.line(f"{len(verdicts) - len(different)} equal, {len(different)} different")
     if different:

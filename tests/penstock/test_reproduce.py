@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.runners.machine import commit_files
 from pipelines.runners.stub import StubRunner
+from registry.artifacts.provenance import libraries
 from tests.penstock.conftest import Imported, Place
 from tests.penstock.test_runs import WORDS, Jobs, jobs
 
@@ -43,8 +44,14 @@ def test_everything_of_a_run_is_equal(place: Place, jobs: Jobs, monkeypatch) -> 
     assert not list((place.folder / "var/scratch").iterdir())
     text = place.ok("reproduce", "--all").out
     assert f"{len(made['made'])} equal, 0 different" in text
-    monkeypatch.setattr(open_runner, lambda _: StubRunner(commit_files({"data": b"other"})))
+    assert "equal despite" not in text
     key = made["made"][0]
+    now = libraries() | {"lightgbm": "99.0"}
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.reproduce.libraries", lambda: now)
+        told = place.ok("reproduce", key).out
+    assert f"equal despite lightgbm {libraries()['lightgbm']} → 99.0\n" in told
+    monkeypatch.setattr(open_runner, lambda _: StubRunner(commit_files({"data": b"other"})))
     done = place.call("reproduce", key, "--keep")
     assert done.code == 65
     assert re.search(rf"DIFFERENT +ingest flights .*{key[:16]}\n +data: byte 0 of 64", done.out)
