@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pipelines.endings import last_line, recorded
 from pipelines.errors import JobFailed
 from pipelines.events import Observer, Silent
 from pipelines.runners.protocol import AttemptReference, Runner, RunnerAway
@@ -147,7 +148,10 @@ class Dispatcher:
             step=step,
         )
         tries.opened()
-        self._observer.started(step, attempt.number, attempt.size)
+        if attempt.run == self._run:
+            self._observer.started(step, attempt.number, attempt.size)
+        else:  # another run was faster
+            self._tell_adopted(attempt, step)
         return attempt
 
     def _tell_adopted(self, attempt: Attempt, step: str) -> None:
@@ -247,7 +251,7 @@ class Dispatcher:
             if find_manifest(self._store, recipe) is not None:
                 return Ended(0, None, None)
             if (end := self._end(attempt)) is not None:
-                return _recorded(end)
+                return recorded(end)
             time.sleep(FOREIGN_POLL)
         return Ended(None, None, Kind.LOST, reason=f"{attempt.host} did not commit it in time")
 
@@ -274,7 +278,7 @@ class Dispatcher:
     def _failure(
         self, attempt: Attempt, ended: Ended, kind: Kind, meaning: str, step: str
     ) -> JobFailed:
-        last = _last_line(self._runner.log_tail(attempt))
+        last = last_line(self._runner.log_tail(attempt))
         return JobFailed(
             f"{step} failed: {kind}",
             last or ended.reason or meaning,
@@ -286,14 +290,3 @@ class Dispatcher:
 
 def _words(error: PenstockError) -> str:
     return f"{error.what}: {error.why}"
-
-
-def _recorded(end: AttemptEnd) -> Ended:
-    """The end of an attempt as another pipeline recorded it."""
-    kind = Kind(end.kind) if end.kind in set(Kind) else None
-    return Ended(end.exit_code, None, kind, reason=end.reason)
-
-
-def _last_line(log: bytes) -> str:
-    lines = [line for line in log.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:500] if lines else ""

@@ -7,9 +7,11 @@ one would write to it. So they are cleared before each test, and a test sets wha
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 #: Variables that name stores, clusters or users. `AWS_CA_BUNDLE` is a property of the machine.
 FOREIGN = ("PENSTOCK_", "NOMAD_", "CONSUL_", "VAULT_", "AWS_")
@@ -27,6 +29,14 @@ def isolated_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in foreign_variables():
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture(autouse=True)
+def isolated_logs() -> Iterator[None]:
+    """Undo what a test configured: its log goes to a stream that is closed with the test."""
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
