@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAX_HEADERS = 100
 
 
-class RequestParser:
+class RequestParser(ABC):
     """The half of a connection that reads. Whole requests end up in `_pipeline`."""
 
     _transport: asyncio.Transport
@@ -49,17 +50,17 @@ class RequestParser:
         return self._server.closing
 
     @property
+    @abstractmethod
     def busy(self) -> bool:
         """Whether an answer is still due."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answered(self, exchange: Exchange, data: bytes) -> None:
         """Write the answer to an exchange and go on with the next."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _refuse(self, error: RequestError) -> None:
         """Answer what came before, then this error, then read nothing more."""
-        raise NotImplementedError
 
     def on_message_begin(self) -> None:
         """Parser's callback."""
