@@ -38,6 +38,7 @@ class Model:
     def __init__(self) -> None:
         self.epochs: dict[Any, int] = {}
         self.exists: dict[Any, str] = {}
+        self.lost: set[Any] = set()
 
     def needed(self, use: UseCaseSettings, date: dt.date) -> Iterator[tuple[str, Any]]:
         """Every step of a date that no pin decides, with its tree."""
@@ -90,6 +91,7 @@ EDITS = st.one_of(
     st.tuples(st.just("version"), st.sampled_from(STEPS), st.integers(1, 2)),
     st.tuples(st.just("seed"), st.none(), st.integers(0, 1)),
     st.tuples(st.just("retract"), st.none(), st.integers(0, 99)),
+    st.tuples(st.just("lose"), st.none(), st.integers(0, 99)),
     st.tuples(st.just("promote"), st.none(), st.integers(0, 99)),
     st.tuples(st.just("rollback"), st.none(), st.none()),
     st.tuples(st.just("nothing"), st.none(), st.none()),
@@ -116,6 +118,8 @@ class Team:
             self.use = dataclasses.replace(self.use, seed=value)
         elif what == "retract":
             self.retract(value)
+        elif what == "lose":
+            self.lose(value)
         elif what == "promote":
             self.promote(value)
         elif what == "rollback":
@@ -129,6 +133,17 @@ class Team:
             manifest = sorted(fresh, key=lambda m: m.key)[pick % len(fresh)]
             self.world.retract(manifest)
             self.model.epochs[known[manifest.key][0]] = manifest.epoch + 1
+
+    def lose(self, pick: int) -> None:
+        """An artifact is gone from the store, as after a wrong clean-up; what it led to is there."""
+        known = {key: tree for tree, key in self.model.exists.items()}
+        there = sorted((m for m in self.world.manifests() if m.key in known), key=lambda m: m.key)
+        there = [m for m in there if m.family != "model"]
+        if there:
+            gone = there[pick % len(there)]
+            self.world.store.delete(self.world.reference(gone).path)
+            self.model.lost.add(known[gone.key])
+            del self.model.exists[known[gone.key]]
 
     def promote(self, pick: int) -> None:
         models = sorted(self.world.manifests("model/"), key=lambda m: m.key)
@@ -170,9 +185,13 @@ class Team:
     def _compare(self, date: dt.date, made: list[str]) -> None:
         needed = dict(self.model.needed(self.use, date))
         expected = {label for label, tree in needed.items() if tree not in self.model.exists}
-        assert {label for label in made if not _is_pinned(label)} == expected
+        modelled = {label for label in made if not _is_pinned(label)}
+        assert modelled <= expected
+        # What is lost is made again only where something that runs reads it.
+        assert {needed[label] for label in expected - modelled} <= self.model.lost
         keys = self._keys()
-        self.model.exists.update({needed[label]: keys[label] for label in expected})
+        self.model.exists.update({needed[label]: keys[label] for label in modelled})
+        self.model.lost -= {needed[label] for label in modelled}
 
     def _keys(self) -> dict[str, str]:
         """The key that each modelled step has with the settings of now, complete or not."""
@@ -195,7 +214,6 @@ def _key(session: Session, label: str) -> str:
     return next(words[2] for words in told(session).told if words[:2] == ("committed", label))
 
 
-@settings(max_examples=12)
 @given(
     rounds=st.lists(
         st.tuples(st.lists(EDITS, max_size=3), st.integers(0, 2)), min_size=1, max_size=5
