@@ -1,7 +1,7 @@
 """How long people wait for a command on a store of thousands of artifacts: cold processes, medians.
 
 `python -m tests.benchmarks.views [PEERS] [--dates N] [--store URL]`. The store is filled with
-flights of N dates by jobs that cost nothing, a dozen artifacts a date, or used again where it is
+flights of N dates by jobs that cost nothing, some sixteen artifacts a date, or used again where it is
 filled. CPU seconds are those of the command, and vary less than wall time on a shared machine.
 """
 
@@ -30,7 +30,13 @@ from registry.settings import Settings
 
 FIRST = dt.date(2013, 2, 15)
 _AUC = {"auc": 0.9, "base_auc": 0.6, "base_log_loss": 0.5, "log_loss": 0.4}
-COMMANDS = ("plan", "runs", "status", "cost", "models", "gc --dry-run")
+PLAN = "plan flights --date"
+#: A date that is complete, the same with another model, and what else people ask for.
+COMMANDS = (
+    f"{PLAN} {{last}}",
+    f"{PLAN} {{last}} --set lightgbm.num_leaves=99",
+    "runs", "status", "cost", "models", "gc --dry-run",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -50,15 +56,15 @@ def main() -> int:
         last = FIRST + dt.timedelta(days=words.dates - 1)
         print(f"  {artifacts:,} artifacts of {words.dates} dates")
         for command in COMMANDS:
-            line = f"{command} flights --date {last}" if command == "plan" else command
+            line = command.format(last=last)
             wall, cpu = measure(line.split(), {**os.environ, **env})
             print(f"  penstock {line}: {wall:.2f} s, {cpu:.2f} CPU s", flush=True)
     return 0
 
 
 def fill(settings: Settings, dates: int) -> int:
-    """Make what is missing of the first dates, with three models each; returns how many there are."""
-    for leaves in (None, 7, 31):
+    """Make what is missing of the first dates, with five models each; returns how many there are."""
+    for leaves in (None, 7, 15, 31, 63):
         changes = {"lightgbm": {"num_leaves": leaves}} if leaves else None
         roots = roots_between("flights", FIRST, FIRST + dt.timedelta(days=dates - 1), changes)
         run(Session(settings, runner=StubRunner(_work), order=order_of(roots)), roots)
