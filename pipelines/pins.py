@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import threading
 
 import msgspec
 
@@ -46,6 +47,9 @@ class Pins:
         self._store = store
         self._index = index
         self._known: dict[tuple[str, str], dict[str, dict[int, Pin]]] = {}
+        #: What was read before one of these is not kept after it: threads share the pins.
+        self._changes = 0
+        self._lock = threading.Lock()
 
     def find(self, usecase: str, date: str, what: str) -> Pin | None:
         """The pin that holds now, or None if none was set or the last gave way."""
@@ -66,12 +70,16 @@ class Pins:
         pin = Pin(usecase, date, what, reference, run, when, write_id(), withdrawn)
         path = layout.pin_path(usecase, date, f"{what}-{number:04d}")
         created = create_once(self._store, path, encode_record(pin))
-        self._known.pop((usecase, date), None)
+        with self._lock:
+            self._changes += 1
+            self._known.pop((usecase, date), None)
         return decode_record(created.data, Pin, path, "pin")
 
     def forget(self) -> None:
-        """Read them again at the next question."""
-        self._known.clear()
+        """Read them again at the next question, in a fork."""
+        self._lock = threading.Lock()  # A thread that is not in the fork may hold the other.
+        self._changes += 1
+        self._known = {}
 
     def _gave_way(self, pin: Pin) -> bool:
         """A withdrawn artifact gives way, unless it was chosen knowing that."""
@@ -84,10 +92,17 @@ class Pins:
         """The pins of a date by what they fix and by number."""
         known = self._known.get((usecase, date))
         if known is None:
-            known = {}
-            for path in self._store.list(f"pins/{usecase}/{date}/"):
-                if name := _PIN.fullmatch(path):  # Other files, such as copies, do not count.
-                    pin = decode_record(self._store.get(path), Pin, path, "pin")
-                    known.setdefault(name["what"], {})[int(name["number"])] = pin
-            self._known[usecase, date] = known
+            changes = self._changes
+            known = self._listed(usecase, date)
+            with self._lock:
+                if changes == self._changes:
+                    self._known[usecase, date] = known
         return known
+
+    def _listed(self, usecase: str, date: str) -> dict[str, dict[int, Pin]]:
+        found: dict[str, dict[int, Pin]] = {}
+        for path in self._store.list(f"pins/{usecase}/{date}/"):
+            if name := _PIN.fullmatch(path):  # Other files, such as copies, do not count.
+                pin = decode_record(self._store.get(path), Pin, path, "pin")
+                found.setdefault(name["what"], {})[int(name["number"])] = pin
+        return found

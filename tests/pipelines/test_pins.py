@@ -44,6 +44,23 @@ def test_a_pin_is_set_once(world):
     assert a_pins(world).set(NAME, "2020-02-01", "champion", model, "run-3") == first
 
 
+def test_a_pin_set_while_another_thread_reads_the_pins_of_its_date_is_not_lost(world):
+    pins = a_pins(world)
+    listing = world.store.list
+
+    def list_slowly(prefix):
+        found = list(listing(prefix))
+        world.store.list = listing
+        pins.set(NAME, "2020-02-01", "scorer", None, "another thread")
+        return found
+
+    world.store.list = list_slowly
+    assert pins.find(NAME, "2020-02-01", "champion") is None
+    scorer = pins.find(NAME, "2020-02-01", "scorer")
+    assert scorer is not None
+    assert scorer.run == "another thread"
+
+
 def test_racing_runs_agree_on_a_pin(world):
     world.run()
     models = [world.reference(m) for m in world.manifests("model/")]
