@@ -136,6 +136,7 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_threads", positive_int, 1, "threads of one worker"),
     _row("serving_max_batch_size", positive_int, 64, "rows that a worker predicts at once"),
     _row("serving_max_queue_delay_ms", non_negative, 0.0, "ms a row may wait for company"),
+    _row("serving_max_queue_wait_ms", non_negative, 0.0, "ms a request may wait; 0: its deadline"),
     _row("serving_max_queue_rows", positive_int, 4096, "rows of a model that may wait"),
     _row("serving_request_timeout", positive, 30.0, "seconds from a request to its answer"),
     _row("serving_read_timeout", positive, 20.0, "seconds in which a request must arrive"),

@@ -32,6 +32,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     max_batch_size: int = 64
     max_queue_delay_ms: float = 0.0
+    max_queue_wait_ms: float = 0.0
     max_queue_rows: int = 4096
     request_timeout: float = 30.0
     read_timeout: float = 20.0

@@ -26,11 +26,15 @@ PRIORITIES = 2
 
 @dataclass(frozen=True)
 class Policy:
-    """Limits of one model's queue: rows a batch, rows waiting, seconds a row may wait for more."""
+    """Limits of one model's queue: rows a batch, rows waiting, seconds a row may wait for more.
+
+    `max_queue_wait`: seconds that a request may be expected to wait; 0: until its deadline.
+    """
 
     max_batch_size: int = 64
     max_queue_rows: int = 4096
     max_queue_delay: float = 0.0
+    max_queue_wait: float = 0.0
 
 
 @dataclass

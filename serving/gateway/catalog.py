@@ -25,8 +25,9 @@ class Catalog:
         clock: Callable[[], float],
     ) -> None:
         policy = Policy(
-            options.max_batch_size, options.max_queue_rows, options.max_queue_delay_ms / 1e3
-        )
+            options.max_batch_size, options.max_queue_rows,
+            options.max_queue_delay_ms / 1e3, options.max_queue_wait_ms / 1e3,
+        )  # fmt: skip
         self._dispatchers = {
             model: Dispatcher(model, policy, loop, clock, Watchdog(options.batch_timeout))
             for model in models

@@ -9,6 +9,7 @@ from typing import Any
 from registry.logs import get_logger
 from serving.errors import FrameError, Overloaded
 from serving.frame import Frame, Kind
+from serving.gateway.admission import Admission
 from serving.gateway.batcher import Batch, Batcher, Policy
 from serving.gateway.served import Served
 from serving.gateway.watchdog import Watchdog
@@ -39,6 +40,7 @@ class Dispatcher:
     ) -> None:
         self.model = model
         self.batcher = Batcher(policy)
+        self._admission = Admission(policy.max_queue_wait, policy.max_batch_size)
         self.active: Served | None = None
         #: Why no request is taken just now; empty: they are taken.
         self.suspended = ""
@@ -59,7 +61,12 @@ class Dispatcher:
             raise Overloaded(f"the model {self.model} has no version that is ready yet")
         if self.suspended:
             raise self._unavailable()
-        self.batcher.admit(work, self._clock())
+        now = self._clock()
+        if work.priority and self.batcher.rows:
+            links = self.active.links.values()
+            batches = sum([len(link.loans) for link in links])
+            self._admission.check(self.batcher.rows, batches, len(links), work.deadline - now)
+        self.batcher.admit(work, now)
         self._pump_soon()
 
     def cancel(self, work: Work) -> None:
@@ -103,6 +110,7 @@ class Dispatcher:
         """Send every batch from now on to `served`."""
         self.active = self.batcher.target = served
         self._pace = 1.0
+        self._admission.forget()
         self.suspended = ""
         self.batcher.on_settled = self._try if served.trial else None
         self._pump_soon()
@@ -204,7 +212,7 @@ class Dispatcher:
         self, served: Served, link: GatewayEnd[Batch], loan: Loan[Batch], frame: Frame
     ) -> None:
         if frame.kind == Kind.RESULT:
-            self._count(served, loan.batch, frame)
+            self._admission.computed(self._count(served, loan.batch, frame))
             self._pace = min(self._pace, BRIEF) * 0.9 + frame.compute * 1e-10
             self.batcher.done(loan.batch, link.outputs(loan))
         elif frame.kind == Kind.FAILURE:
@@ -214,12 +222,16 @@ class Dispatcher:
         else:
             self.batcher.give_back(loan.batch)
 
-    def _count(self, served: Served, batch: Batch, frame: Frame) -> None:
+    def _count(self, served: Served, batch: Batch, frame: Frame) -> float:
+        """Count a batch; the seconds that its worker was busy with it, or with another gateway's."""
         compute, tally = frame.compute / 1e9, served.tally
         tally.rows.observe(batch.rows)
         tally.compute.observe(compute)
-        if batch.direct:
-            tally.link.observe(self._clock() - batch.started - compute)
+        if not batch.direct:
+            return compute
+        taken = self._clock() - batch.started
+        tally.link.observe(taken - compute)
+        return taken
 
     def _lost(self, served: Served, worker: int, link: GatewayEnd[Batch]) -> None:
         """A worker is dead: only the batch that it was computing is under suspicion."""

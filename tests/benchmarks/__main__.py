@@ -19,6 +19,7 @@ BENCHMARKS = {
     "link": "a row to a worker and back, and the pages of one more worker; half a minute",
     "nomad": "no-op jobs through a real Nomad agent, beside a bare loop; about five minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
+    "overload": "five times what a slow model can do, from clients that do not wait; a minute",
     "serving": "requests to a served model, beside other servers where there are peers; ten minutes",
     "views": "commands on a store of 5,800 artifacts, cold; some minutes to fill it",
 }

@@ -288,3 +288,20 @@ def test_a_generation_that_does_not_drain_is_ended_and_its_rows_move_on(team: Te
 
 def text(service: Service) -> str:
     return service.get("/metrics").text
+
+
+def test_what_would_wait_too_long_is_refused_at_once(team: Team) -> None:
+    """Twenty times what the model can do: what is taken is answered soon, the rest gets 503 at once."""
+    team.promote(1.0, mood="slow", seconds=0.1)
+    limits = {"serving_workers": 1, "serving_max_batch_size": 2, "serving_max_queue_wait_ms": 150}
+    with team.serve(**limits) as running:
+        assert running.post("/invocations", BODY).status_code == 200  # it knows its pace now
+        with Load(running.address, BODIES, connections=40) as load:
+            load.wait(400)
+        refused = [note for note in load.report.notes if note.status == 503]
+        answered = [note for note in load.report.notes if note.status == 200]
+        assert len(refused) + len(answered) == len(load.report.notes)
+        assert len(answered) > 4
+        assert len(refused) > 100
+        assert "too long" in refused[0].text
+        assert running.post("/invocations", BODY).status_code == 200

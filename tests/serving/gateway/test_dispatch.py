@@ -66,14 +66,18 @@ class Bench:
         self.dispatcher.connect(served or self.served, len(self.processes), end)
         return process
 
-    def ask(self, *values: float, patience: float = PATIENCE) -> asyncio.Future[Work]:
+    def ask(
+        self, *values: float, patience: float = PATIENCE, priority: int = 1
+    ) -> asyncio.Future[Work]:
         """Submit one request with a row for each value."""
         answered: asyncio.Future[Work] = asyncio.get_running_loop().create_future()
         source = Rows([number for value in values for number in (value, None)], 2)
         served = self.dispatcher.active
         assert served is not None
         deadline = time.monotonic() + patience
-        work = Work(served.encode(source), served.encoding, source, deadline, answered.set_result)
+        work = Work(
+            served.encode(source), served.encoding, source, deadline, answered.set_result, priority
+        )
         self.dispatcher.submit(work)
         return answered
 
@@ -217,3 +221,19 @@ async def test_a_batch_waits_for_company_when_told_to() -> None:
         assert [doubled(work) for work in works] == [[2.0], [4.0]]
         assert sum(made.served.tally.rows.counts) == sum(made.served.tally.link.counts) == 1
         assert made.served.tally.rows.sum == 2
+
+
+@running
+async def test_only_what_is_urgent_may_wait_longer_than_the_limit() -> None:
+    async with bench(max_batch_size=1, max_queue_wait=0.001) as made:
+        await made.ask(SLOW)  # its pace is known now
+        first = made.ask(SLOW)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = made.ask(1.0)  # nothing waits yet
+        with pytest.raises(Overloaded, match="too long"):
+            made.ask(2.0)
+        urgent = made.ask(3.0, priority=0)
+        assert doubled(await urgent) == [6.0]
+        assert doubled(await second) == [2.0]
+        await first
