@@ -13,7 +13,7 @@ from pipelines.pins import Pin
 from pipelines.runners.states import Kind
 from pipelines.session import current
 from pipelines.task import ArtifactTask, AtHorizon
-from pipelines.train import Train
+from pipelines.train import Train, candidate_label
 from registry.aliases import Aliases
 from registry.artifacts.manifest import Reference
 
@@ -31,7 +31,7 @@ class Evaluate(AtHorizon, ArtifactTask):
 
     @property
     def label(self) -> str:
-        return f"{super().label} {self.algorithm}"
+        return candidate_label(super().label, self.algorithm, self.changes)
 
     def candidate(self) -> Train:
         """The task whose model is evaluated."""

@@ -189,11 +189,16 @@ def state_of(run: Run, end: RunEnd | None) -> RunState:
 
 
 def asked_words(run: Run) -> str:
-    """What a run was asked for, as it would be typed: "flights 2013-02-10 lightgbm.leaves=15"."""
-    words = [str(run.asked.get(name, "")) for name in ("usecase", "date")]
+    """What a run was asked for, as it would be typed: "flights 2013-02-10 lightgbm.leaves=15".
+
+    Commands other than `run` are named.
+    """
+    command = str(run.asked.get("command", "run")).removeprefix("run")
+    words = [command, *(str(run.asked.get(name, "")) for name in ("usecase", "date"))]
     changes = [
         f"{algorithm}.{name}={value}"
         for algorithm, changed in (run.asked.get("changes") or {}).items()
         for name, value in changed.items()
     ]
-    return " ".join(word for word in [*words, *changes] if word)
+    tried = [str(word) for word in run.asked.get("set") or ()]
+    return " ".join(word for word in [*words, *changes, *tried] if word)

@@ -22,7 +22,7 @@ class Train(AtHorizon, ArtifactTask):
 
     @property
     def label(self) -> str:
-        return f"{super().label} {self.algorithm}"
+        return candidate_label(super().label, self.algorithm, self.changes)
 
     def inputs(self) -> Mapping[str, Sequence[ArtifactTask]]:
         days = days_before(self.date, self.settings.window_days, self.settings.first_date)
@@ -61,6 +61,17 @@ class Train(AtHorizon, ArtifactTask):
         check_names([self.algorithm], settings.algorithms)
         check_changes(self.changes, self.algorithm_names)
         return {**settings.algorithms[self.algorithm], **self.changes.get(self.algorithm, {})}
+
+
+def candidate_label(label: str, algorithm: str, changes: Mapping[str, Any]) -> str:
+    """A step's label with what tells its model from others, such as the trials of a search."""
+    changed = changes.get(algorithm)
+    values = changed.items() if isinstance(changed, Mapping) else ()
+    return " ".join([label, algorithm, *(f"{name}={_short(value)}" for name, value in values)])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> None:

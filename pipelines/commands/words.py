@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,22 @@ def respelled(asked: Mapping[str, Any]) -> str:
         for name, value in changed.items()
     )
     usecase, date = asked.get("usecase"), str(asked.get("date"))
+    if asked.get("command") == "search":
+        return f"penstock search {usecase} --date {date}{_tried(asked)}"
     if asked.get("command") != "backfill":
         return f"penstock run {usecase} --date {date}{changes}"
     first, _, last = date.partition("..")
     order = " --order newest" if asked.get("order") == "newest" else ""
     return f"penstock backfill {usecase} --from {first} --to {last}{order}{changes}"
+
+
+def _tried(asked: Mapping[str, Any]) -> str:
+    """What a search was asked for besides its date; what was left out then is left out again."""
+    words = [f"--set {shlex.quote(word)}" for word in asked.get("set") or ()]
+    words += [
+        f"--{name} {shlex.quote(str(asked[name]))}"
+        for name in ("horizon", "random", "seed", "days", "halving", "rungs")
+        if asked.get(name) not in (None, "")
+    ]
+    words += ["--publish"] if asked.get("publish") else []
+    return "".join(f" {word}" for word in words)

@@ -107,7 +107,7 @@ def test_run_then_run_again(place: Place) -> None:
     assert "Nothing to do" in again
     assert predictions in again
     changed = place.ok("plan", *WORDS, "--set", "lightgbm.num_leaves=7").out
-    assert re.search(r"train flights 2013-01-04 lightgbm +run +.*15 → 7", changed)
+    assert re.search(r"train flights 2013-01-04 lightgbm num_leaves=7 +run +.*15 → 7", changed)
     assert "ingest" not in changed
 
 

@@ -136,7 +136,7 @@ def test_a_plan_explains_past_a_damaged_manifest(world):
     world.run()
     damage(world, path_of(world, world.one("model", algorithm="lightgbm")), b"{")
     planned = {step.step: step for step in world.plan(changes={"lightgbm": {"leaves": 2}})}
-    assert planned["train small 2020-01-10 lightgbm"].action == "run"
+    assert planned["train small 2020-01-10 lightgbm leaves=2"].action == "run"
 
 
 def test_a_decision_that_is_not_json_is_named_and_nothing_is_published(world):

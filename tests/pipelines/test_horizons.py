@@ -147,7 +147,7 @@ def test_changes_reach_the_horizons_that_have_the_algorithm(both, usecase):
     usecase(horizons=(Horizon("evening", {"own": {}}),))
     changed = {"lightgbm": {"leaves": 9}}
     assert sorted(s for s in both.committed(DAY, changed) if s.startswith("train")) == [
-        f"train {NAME} {DAY} evening own", f"train {NAME} {DAY} lightgbm",
+        f"train {NAME} {DAY} evening own", f"train {NAME} {DAY} lightgbm leaves=9",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="known are catboost, lightgbm, own"):
         both.plan(DAY, {"forest": {}})

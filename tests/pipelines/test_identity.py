@@ -44,10 +44,11 @@ def test_a_hyperparameter_reruns_its_algorithm_alone(world):
     world.run()
     changes = {"lightgbm": {"leaves": 2}}
     planned = world.plan(changes=changes)
-    assert world.committed(changes=changes) == BELOW_LIGHTGBM
-    assert set(labels(planned, "run")) <= set(BELOW_LIGHTGBM)
+    below = [label + " leaves=2" * label.endswith("lightgbm") for label in BELOW_LIGHTGBM]
+    assert world.committed(changes=changes) == below
+    assert set(labels(planned, "run")) <= set(below)
     why = {step.step: step.why for step in planned}
-    assert why["train small 2020-01-10 lightgbm"] == "model.leaves 3 → 2"
+    assert why["train small 2020-01-10 lightgbm leaves=2"] == "model.leaves 3 → 2"
 
 
 def test_a_hyperparameter_at_its_default_changes_nothing(world):
