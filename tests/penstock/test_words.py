@@ -21,8 +21,7 @@ def asked_by(line: str) -> dict[str, Any]:
     "line",
     [
         "penstock search flights --date 2013-02-10 --set lightgbm.num_leaves=7..63 --seed 3",
-        "penstock search flights --date 2013-02-10 --set 'lightgbm.objective=a b,c' --random 4 "
-        "--days 2 --publish",
+        "penstock search flights --date 2013-02-10 --set 'lightgbm.x=a b,c' --random 4 --publish",
         "penstock search flights --date 2013-02-10 --horizon dayahead --set logistic.l2=log:0.1..9",
     ],
 )
