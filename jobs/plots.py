@@ -56,6 +56,14 @@ class Dot:
     spread: float
 
 
+@dataclass(frozen=True)
+class Climb:
+    """A trial of a search, and its value on each rung that it came to, as (rung, value)."""
+
+    trial: int
+    values: Sequence[tuple[int, float]]
+
+
 def roc_plot(labels: Floats, curves: Sequence[Curve]) -> str:
     """ROC curves, the last one on top."""
     with mpl.rc_context(_STYLE):
@@ -131,6 +139,23 @@ def trials_plot(values: Floats, best: int, own: int, label: str) -> str:
             axes.plot(place, values[trial], "o", color=color, markersize=9, label=name)
         axes.set(xlabel="Trials, the best first", ylabel=label)
         axes.legend(loc="upper left")
+        return _svg(figure)
+
+
+def rungs_plot(climbs: Sequence[Climb], best: int, own: int, label: str) -> str:
+    """One line for each trial over its rungs (lower is better); the best and the own on top."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        marked = {own: (OTHER, "as set"), best: (MODEL, "best")}
+        for climb in sorted(climbs, key=lambda each: each.trial in marked):
+            color, name = marked.get(climb.trial, (BASE, None))
+            rungs, values = zip(*climb.values, strict=True)
+            width = 2.2 if name else 0.8
+            axes.plot(rungs, values, "o-", color=color, linewidth=width, markersize=5, label=name)
+        axes.set(xlabel="Rung", ylabel=label)
+        axes.set_xticks(range(1, 1 + max(rung for each in climbs for rung, _ in each.values)))
+        axes.legend(loc="upper right")
         return _svg(figure)
 
 

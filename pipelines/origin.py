@@ -90,8 +90,9 @@ def _pairs(values: object) -> str:
 def _inputs(catalog: Catalog, manifest: Manifest) -> Iterator[str]:
     paths = {reference.key: reference.path for reference in manifest.references}
     for role, value in manifest.inputs.items():
-        keys = [value] if isinstance(value, str) else value
-        found = [m for key in keys if key in paths and (m := catalog.at(paths[key])) is not None]
+        # Of a later rung of a search only some were made: the others have no reference.
+        keys = [key for key in ([value] if isinstance(value, str) else value) if key in paths]
+        found = [m for key in keys if (m := catalog.at(paths[key])) is not None]
         dates = sorted(each.date for each in found if each.date)
         span = f" {dates[0]}" + (f" … {dates[-1]}" if len(dates) > 1 else "") if dates else ""
         what = title_of_all(found) if found else "(cannot be read)"

@@ -45,7 +45,7 @@ def walk(roots: Sequence[StepTask]) -> Iterator[StepTask]:
             seen.add(task.task_id)
             stack.append((task, True))
             if not is_complete(task):
-                stack += [(required, False) for required in reversed(task.requires())]
+                stack += [(required, False) for required in reversed(task.foreseen())]
 
 
 def _planned(session: Session, task: StepTask) -> PlannedStep:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from pipelines.features import Features
 from pipelines.ingest import Ingest
 from pipelines.predict import Predict, PredictShard
 from pipelines.runners.protocol import AttemptReference, Runner, job_command
+from pipelines.search import Search
 from pipelines.train import Train
 from registry.artifacts.attempt import Attempt, JobSpec, RecipeRecord, attempts_of
 from registry.artifacts.copying import copy_artifact
@@ -26,10 +27,12 @@ from registry.artifacts.manifest import Manifest, Producer, Reference
 from registry.artifacts.provenance import libraries, running_code
 from registry.artifacts.store import Store, open_store
 from registry.errors import NotFound, PenstockError, Refused
+from registry.halving import LATER
 
 #: The kind of job that makes each family, for artifacts whose attempts are gone.
 KINDS = {
-    task.family: task.kind for task in (Ingest, Features, Train, Evaluate, Predict, PredictShard)
+    task.family: task.kind
+    for task in (Ingest, Features, Train, Evaluate, Predict, PredictShard, Search)
 }
 
 
@@ -102,11 +105,17 @@ def _by_role(manifest: Manifest) -> dict[str, Reference | list[Reference]]:
     known = {reference.key: reference for reference in manifest.references}
     try:
         return {
-            role: known[keys] if isinstance(keys, str) else [known[key] for key in keys]
+            role: known[keys] if isinstance(keys, str) else _listed(role, keys, known)
             for role, keys in manifest.inputs.items()
         }
     except KeyError as error:
         raise NotFound(f"{manifest.key[:16]} does not say where its input {error} lies") from None
+
+
+def _listed(role: str, keys: Sequence[str], known: Mapping[str, Reference]) -> list[Reference]:
+    """References of a role in their order. Of a later rung of a search only some were made."""
+    decided = role.startswith(LATER)
+    return [known[key] for key in keys if key in known or not decided]
 
 
 def _differences(

@@ -80,7 +80,8 @@ def _record(session: Session, outcome: Any, result: Result) -> None:
 
 def _raise_failures(session: Session, outcome: Any, steps: int) -> None:
     if session.failures:
-        left = steps - len(session.done) - len(session.failures)
+        # Steps that were decided on the way were not counted before.
+        left = max(0, steps - len(session.done) - len(session.failures))
         raise RunFailed(session.failures, left)
     if outcome.status.name not in ("SUCCESS", "SUCCESS_WITH_RETRY"):
         raise PenstockError("the run did not finish", outcome.one_line_summary, "Run it again.")

@@ -64,6 +64,10 @@ class StepTask(luigi.Task):
             own["horizon"] = getattr(self, "horizon", "")
         return kind(**{**own, **parameters})
 
+    def foreseen(self) -> list[luigi.Task]:
+        """What this step needs as far as is known now: `requires`, and what was decided since."""
+        return list(self.requires())  # type: ignore[no-untyped-call]
+
     def on_success(self) -> None:
         """Count the step as done."""
         current().done.append(self.label)

@@ -6,8 +6,8 @@ test fails when they differ while the version stands. `python -m registry.steps`
 records new digests of steps whose version was raised.
 
 Sources are the job's module, the use case's modules that it runs, and what these import of `jobs`,
-`usecases`, `registry.models` and `registry.features`. Comments, docstrings and blank lines do not
-count.
+`usecases`, `registry.models`, `registry.features` and `registry.halving`. Comments, docstrings and
+blank lines do not count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _OWN = {
     "evaluate": ("predictor",),
     "predict": ("predictor",),
 }
-_COUNTED = ("jobs.", "usecases.", "registry.models.", "registry.features.")
+_COUNTED = ("jobs.", "usecases.", "registry.models.", "registry.features.", "registry.halving")
 
 Entries = Mapping[str, Mapping[str, Mapping[str, str | int]]]
 

@@ -31,10 +31,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         example="penstock search flights --date 2013-02-10 --set lightgbm.num_leaves=7,15,31\n"
         "penstock search flights --date 2013-02-10 --set lightgbm.num_leaves=7..63 "
         "--set lightgbm.learning_rate=log:0.01..0.2 --random 12 --seed 1 --days 3\n"
+        "penstock search flights --date 2013-02-10 --set lightgbm.num_leaves=7..63 "
+        "--random 63 --halving 4 --publish\n"
         "penstock search flights --date 2013-02-10 --space space.json --publish",
         about="Search better hyperparameters on the days before a date: a grid of values, or trials "
         "drawn from values and ranges. Each trial is trained and evaluated as of those days, so "
-        "that the date itself has no part in the choice. Ends with a table and a page.",
+        "that the date itself has no part in the choice. By halving, all are trained for a few "
+        "boosting rounds, and the best go on to more. Ends with a table and a page.",
     )
     parser.add_argument("usecase", metavar="USECASE", help="a folder below usecases/, e.g. flights")
     parser.add_argument(
@@ -57,6 +60,14 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--days", type=natural, default=1, help="days that each trial is evaluated on (default: 1)"
     )
     parser.add_argument(
+        "--halving", type=natural, nargs="?", const=3, metavar="ETA",
+        help="the best 1/ETA of a rung go on, to ETA times the rounds (3 where no number is given)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rungs", type=natural, metavar="N",
+        help="of a halving; without it, so many that the first has 1/32 of the rounds or more",
+    )  # fmt: skip
+    parser.add_argument(
         "--publish", action="store_true",
         help="then train with the best, evaluate on the date, and let the gate decide",
     )  # fmt: skip
@@ -78,6 +89,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     steps = plan(session, roots)
     missing = sum(step.action != "reuse" for step in steps)
     console.line(f"{sum(len(task.trials()) for task in searches)} trials: {summary_line(steps)}")
+    for task in searches:
+        _tell_rungs(task, console)
     if args.dry_run:
         console.result({"run": None, "steps": steps})
         return 0
@@ -100,12 +113,39 @@ def _roots(args: argparse.Namespace) -> tuple[list[Search], Publish]:
 
     load_usecase(args.usecase).at(args.horizon)
     about: dict[str, Any] = {"usecase": args.usecase, "date": args.date, "horizon": args.horizon}
-    more = {"random": args.random or 0, "seed": args.seed, "days": args.days}
+    more = {"random": args.random or 0, "seed": args.seed, "days": args.days, **_halving(args)}
     plans = {name: {"space": values, **more} for name, values in _space(args).items()}
     searches = [
         Search(**{**about, "algorithm": name, "plan": plan}) for name, plan in plans.items()
     ]
     return searches, Publish(**about, searches=plans)
+
+
+def _halving(args: argparse.Namespace) -> dict[str, Any]:
+    """What the plan of a search says of halving; nothing where it is not asked for."""
+    if args.halving is None:
+        if args.rungs is not None:
+            raise UsageError("--rungs are those of a halving", "", "Add --halving.")
+        return {}
+    return {"halving": {"eta": args.halving, **({"rungs": args.rungs} if args.rungs else {})}}
+
+
+def _tell_rungs(task: Search, console: Console) -> None:
+    """Tell how many trials each rung will have, and what that saves."""
+    from pipelines.halving import shares, work_share
+    from registry.halving import sizes
+
+    halving = task.halving
+    if halving is None:
+        return
+    counts = sizes(len(task.trials()), halving.eta, halving.rungs)
+    rungs = zip(counts, shares(halving), strict=True)
+    told = ", ".join(f"{count} at {share}" for count, share in rungs)
+    spent = 100 * work_share(counts, halving)
+    console.line(
+        f"{task.algorithm}: {told} of the rounds, {spent:.0f} % of all; who goes on is decided on "
+        "the way"
+    )
 
 
 def _space(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -152,7 +192,7 @@ def _value(text: str) -> Any:
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    words = ("usecase", "horizon", "set", "random", "seed", "days", "publish")
+    words = ("usecase", "horizon", "set", "random", "seed", "days", "halving", "rungs", "publish")
     asked = {word: getattr(args, word) for word in words}
     return {"command": "search", "date": str(args.date), **asked}
 
@@ -173,10 +213,10 @@ def _tell(session: Session, task: Search, console: Console) -> dict[str, Any]:
 
 
 def _rows(session: Session, task: Search) -> list[dict[str, Any]]:
-    """Means over the days of what each trial's evaluations measured."""
-    found = []
-    for trial, evaluations in zip(task.trials(), task.evaluations(), strict=True):
-        metrics = [session.index.manifest_of(each.recipe).metrics for each in evaluations]
+    """Means over the days of what the evaluations of each trial measured, on the last rung."""
+    found, trials, evaluations = [], task.trials(), task.evaluations()
+    for trial, days in ((trials[n], evaluations[n]) for n in task.members(task.rungs - 1)):
+        metrics = [session.index.manifest_of(each.recipe).metrics for each in days]
         means = {
             name: sum(each[name] for each in metrics) / len(metrics) for name in ("log_loss", "auc")
         }

@@ -55,6 +55,35 @@ def test_a_search_leaves_a_table_the_best_and_a_page(trials, out):
     assert all((again / p.name).read_bytes() == p.read_bytes() for p in out.iterdir())
 
 
+def test_a_search_by_halving_tells_each_rung(trials, out):
+    """Three trials, of which the better of the others or what is set goes on to the last rung."""
+    rounds = [[10, 10, 10], [20, 20, 20]]
+    alone = out.parent / "alone"
+    alone.mkdir()
+    search.run({"trials": trials}, asked(), alone)
+    losses = read_table(alone / "trials.parquet")["log_loss"].to_pylist()
+    winner = losses.index(min(losses))
+    members = sorted({0, winner})
+    last = [folder for trial in members for folder in trials[2 * trial : 2 * trial + 2]]
+    inputs = {"trials": trials, "rung1": last}
+    outcome = search.run(inputs, asked(halving={"eta": 3, "rounds": rounds}), out)
+    table = read_table(out / "trials.parquet")
+    assert table["rung"].to_pylist() == [1, 1, 1] + [2] * len(members)
+    assert table["rounds"].to_pylist() == [10] * 3 + [20] * len(members)
+    assert table["trial"].to_pylist() == [0, 1, 2, *members]
+    assert table["went_on"].to_pylist()[:3] == [trial in members for trial in range(3)]
+    assert json.loads((out / "best.json").read_text())["model"] == TRIALS[winner]
+    assert (outcome.metrics["rungs"], outcome.metrics["evaluated"]) == (2.0, 3.0 + len(members))
+    page = (out / "report.html").read_text()
+    assert "Boosting rounds by rung: 10, 20; of each the best 1/3 went on." in page
+    assert "flights, 2013-06-06: lightgbm, 2 trials" in page
+    assert page.count("<svg") == 1
+    with pytest.raises(BadData, match="evaluations do not fit"):
+        search.run(
+            {**inputs, "rung1": trials[:3]}, asked(halving={"eta": 3, "rounds": rounds}), out
+        )
+
+
 def test_a_model_after_a_search_has_its_best(trials, featured, out, tmp_path):
     search.run({"trials": trials[4:6] + trials[2:4]}, asked() | {"trials": TRIALS[2:0:-1]}, out)
     best = best_of(out, "lightgbm")

@@ -91,7 +91,7 @@ def small_work(score: Score = by_algorithm) -> Work:
         store = open_store(reference.root)
         with TemporaryDirectory(prefix="penstock-") as folder:
             metrics = write_job(store, attempt, Path(folder), score)
-            output = Output(Path(folder), metrics=metrics, resources={"wall_s": 2.0})
+            output = Output(Path(folder), metrics=metrics, resources={"wall_s": 2.0}, rows=10)
             commit(store, attempt, output, producer_of(attempt))
 
     return work

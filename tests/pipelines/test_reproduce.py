@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,14 +15,15 @@ from pipelines.reproduce import KINDS, Verdict, environment_changes, reproduce, 
 from pipelines.runners.machine import commit_files
 from pipelines.runners.protocol import AttemptReference
 from pipelines.runners.stub import StubRunner
-from registry.artifacts.attempt import Attempt
+from pipelines.search import Search
+from registry.artifacts.attempt import Attempt, attempts_of
 from registry.artifacts.commit import Output, commit
 from registry.artifacts.fetch import fetch
 from registry.artifacts.manifest import Manifest
 from registry.artifacts.provenance import libraries, producer_of
 from registry.artifacts.store import open_store
 from registry.errors import Corrupt, Refused
-from tests.pipelines.small import World, small_work
+from tests.pipelines.small import DAY, NAME, World, small_work
 from tests.registry.makers import a_producer, an_attempt, commit_one
 
 
@@ -94,12 +96,16 @@ def test_a_damaged_input_is_no_input(world: World, tmp_path: Path):
 
 
 def test_the_specification_is_known_without_attempts(world: World):
+    """Of a search by halving, too, whose recipe names evaluations that were never made."""
     world.run()
+    plan = {"space": {"leaves": [2, 4, 6]}, "halving": {"eta": 2, "rungs": 2}}
+    about: dict[str, Any] = {"usecase": NAME, "date": DAY, "algorithm": "lightgbm", "plan": plan}
+    world.run_steps(Search(**about))
     for manifest in world.manifests():
-        spec, _ = spec_of(world.store, manifest)
+        (attempt,) = attempts_of(world.store, manifest.key)
         gone = open_store("memory://nothing-there")
         rebuilt, _ = spec_of(gone, manifest)
-        assert rebuilt == spec
+        assert rebuilt == attempt.spec
     # The small use case predicts whole days.
     assert set(KINDS) == {manifest.family for manifest in world.manifests()} | {"shard"}
 

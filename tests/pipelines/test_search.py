@@ -13,8 +13,9 @@ from pipelines.commands.search import values_of
 from pipelines.plan import plan
 from pipelines.publish import Publish
 from pipelines.run import run
-from pipelines.search import Search, trials_of
+from pipelines.search import Search
 from pipelines.session import using
+from pipelines.trials import trials_of
 from registry.errors import UsageError
 from tests.pipelines.small import DAY, NAME, told
 
