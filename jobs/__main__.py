@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.device import device_of
 from jobs.outcome import Outcome
 from registry.artifacts.attempt import Attempt
 from registry.artifacts.commit import Output, commit
@@ -107,11 +108,11 @@ def _run(root: str, path: str, digest: str) -> None:
         return
     settings = Settings.load()
     refuse_dirty_production(settings.environment, running_code())
-    with _workspace(Path(settings.var)) as out:
+    with _workspace(Path(settings.var)) as out, device_of(attempt, settings) as device:
         started = time.time()
         outcome = _work(store, attempt, Path(settings.var) / "cache", out)
-        output = _output(out, outcome, started)
-        committed = commit(store, attempt, output, producer_of(attempt))
+        output = _output(out, outcome, started, device.resources)
+        committed = commit(store, attempt, output, producer_of(attempt, device.used))
     print(json.dumps({"committed": committed.path, "mine": committed.mine}))
 
 
@@ -157,7 +158,7 @@ def _parameters(attempt: Attempt) -> Mapping[str, Any]:
     return {**recipe.parameters, "usecase": recipe.name, "date": recipe.date, **key}
 
 
-def _output(out: Path, outcome: Outcome, started: float) -> Output:
+def _output(out: Path, outcome: Outcome, started: float, further: Mapping[str, float]) -> Output:
     ended = time.time()
     used = resource.getrusage(resource.RUSAGE_SELF)
     return Output(
@@ -167,6 +168,7 @@ def _output(out: Path, outcome: Outcome, started: float) -> Output:
             "peak_rss_mb": used.ru_maxrss / 1024,
             "cpu_s": used.ru_utime + used.ru_stime,
             "wall_s": ended - started,
+            **further,
         },
         timings={"started": started, "ended": ended},
         rows=outcome.rows,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs import device
 from jobs.outcome import Parameters
 from jobs.window import Labels
 from registry.errors import BadData, PenstockError
@@ -29,7 +30,7 @@ _LIGHTGBM_OWN = {
     "machines", "device_type", "linear_tree",
 }  # fmt: skip
 _CATBOOST_OWN = {
-    "loss_function", "objective", "random_seed", "random_state", "thread_count", "task_type",
+    "loss_function", "objective", "random_seed", "random_state", "thread_count", "task_type", "devices",
     "allow_writing_files", "verbose", "logging_level", "silent", "cat_features", "train_dir",
 }  # fmt: skip
 
@@ -151,9 +152,8 @@ def _catboost(
     }
     columns = np.asfortranarray(matrix, dtype=np.float32)
     rows = catboost.Pool(columns, labels, feature_names=list(signature.names))
-    trained = catboost.CatBoost(settings)
     try:
-        trained.fit(rows)
+        trained = device.trained(settings, lambda model: model.fit(rows))
     except (catboost.CatBoostError, TypeError, ValueError) as error:
         raise _refused("CatBoost", error) from None
     return to_bytes(trained), link_of(trained)

@@ -105,7 +105,8 @@ def _code(manifest: Manifest) -> str:
     made = manifest.producer
     dirty = " with uncommitted changes" if made.dirty else ""
     lock = f", lock file {made.lock[:12]}" if made.lock else ""
-    return f"commit {made.commit[:12]}{dirty}{lock}, Python {made.python}, on {made.host}"
+    device = f", trained on {made.device}" if made.device else ""
+    return f"commit {made.commit[:12]}{dirty}{lock}, Python {made.python}, on {made.host}{device}"
 
 
 def _attempt(tried: Tried) -> str:

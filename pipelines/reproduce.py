@@ -83,6 +83,7 @@ def reproduce(
     again = Dispatcher(there, runner, run, policy).make(spec, label, size)
     files = _differences(store, manifest, there, again, scratch)
     changed = environment_changes(manifest.producer)
+    changed += device_change(manifest.producer, again.producer)
     return Verdict(manifest.key, label, not files, manifest.content, again.content, files, changed)
 
 
@@ -162,6 +163,12 @@ def environment_changes(producer: Producer) -> list[str]:
     now = libraries() if then else {}
     pairs += [(name, then.get(name, ""), now.get(name, "")) for name in sorted({*then, *now})]
     return [f"{name} {old or 'none'} → {new or 'none'}" for name, old, new in pairs if old != new]
+
+
+def device_change(then: Producer, now: Producer) -> list[str]:
+    """On what it was trained and is trained again, where a GPU was asked for and that differs."""
+    old, new = ("none" if each.device is UNSET else each.device for each in (then, now))
+    return [f"device {old} → {new}"] if old != new else []
 
 
 def _yes(flag: bool) -> str:

@@ -51,6 +51,11 @@ class Train(AtHorizon, ArtifactTask):
             **self.at_horizon(),
         }
 
+    @property
+    def size(self) -> str:
+        """The size of this algorithm's training where the use case gives one, else of all."""
+        return self.settings.sizes.get(f"{self.kind}.{self.algorithm}", super().size)
+
     def hyperparameters(self) -> dict[str, Any]:
         """The settings of the algorithm with the changes of this run.
 

@@ -87,6 +87,15 @@ TABLE: tuple[Setting, ...] = (
     _row("local_memory_mb", positive_int, None, "MiB for all jobs; default: the machine's"),
     _row("local_log_mb", positive_int, 64, "MiB that the log of one job may have"),
     _row("local_grace", non_negative, 5.0, "seconds a job has to end when stopped"),
+    # GPUs, for jobs of the size gpu: docs/how-to/gpu.md
+    _row(
+        "gpu_ledger",
+        Path,
+        lambda: Path("/tmp/penstock-gpus"),  # noqa: S108 - the same for all users of a machine
+        "folder that all jobs of a machine share: who trains on which GPU",
+    ),
+    _row("gpu_wait", non_negative, 60.0, "seconds a training waits for a GPU; then the processor"),
+    _row("gpu_free_mb", non_negative_int, 2048, "MiB that must be free on a GPU to train on it"),
     # the Nomad runner
     _row(
         "nomad_prefix",

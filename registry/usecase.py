@@ -80,7 +80,8 @@ class UseCaseSettings:
     state of the external data (a version and digest), which becomes part of every recipe.
     `horizons` are further moments of prediction; the last of them scores the next day in batch.
     `searches` maps an algorithm to the plan of a search that precedes every training of it at the
-    use case's own horizon: see `pipelines.search.Search`. A prediction is made in so many `shards`,
+    use case's own horizon: see `pipelines.search.Search`. `sizes` maps a step, or "train" and an
+    algorithm as "train.catboost", to the size it starts with. A prediction is made in so many `shards`,
     jobs that run side by side, and may leave out rows within the bounds of `quarantine`.
     """
 

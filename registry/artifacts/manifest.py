@@ -47,7 +47,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who made it: run, attempt, writer, machine, code; versions of the libraries by name.
 
-    Manifests that were written before libraries were recorded have none.
+    Manifests that were written before libraries were recorded have none. `device` is told of jobs
+    that asked for a GPU: the card that was used, or "processor" and why.
     """
 
     run: str
@@ -61,6 +62,7 @@ class Producer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runner: str = ""
     allocation: str = ""
     libraries: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    device: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

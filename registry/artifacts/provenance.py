@@ -17,6 +17,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from registry.artifacts.attempt import Attempt
 from registry.artifacts.commit import new_writer
 from registry.artifacts.files import digest_file
@@ -79,8 +81,8 @@ def refuse_dirty_production(environment: str, code: Code) -> None:
         )
 
 
-def producer_of(attempt: Attempt) -> Producer:
-    """Who this process is, as the producer of what `attempt` makes."""
+def producer_of(attempt: Attempt, device: str = "") -> Producer:
+    """Who this process is, as the producer of what `attempt` makes, on `device` if one was asked."""
     code = running_code()
     return Producer(
         run=attempt.run,
@@ -94,6 +96,7 @@ def producer_of(attempt: Attempt) -> Producer:
         runner=attempt.runner,
         allocation=os.environ.get("NOMAD_ALLOC_ID", ""),
         libraries=dict(libraries()),
+        device=device or msgspec.UNSET,
     )
 
 

@@ -22,7 +22,17 @@ def test_a_fresh_folder_is_fine(place: Place) -> None:
     assert origins["store"] == ("var/store", "default")
     assert {check["status"] for check in done["checks"]} == {"ok"}
     names = {check["name"] for check in done["checks"]}
-    assert {"code", "libraries", "store", "aliases", "machine", "nomad", "consul", "vault"} <= names
+    assert {
+        "code",
+        "libraries",
+        "store",
+        "aliases",
+        "machine",
+        "gpu",
+        "nomad",
+        "consul",
+        "vault",
+    } <= names
 
 
 def test_a_flag_comes_before_the_environment(place: Place) -> None:

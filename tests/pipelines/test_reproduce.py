@@ -11,7 +11,14 @@ import msgspec
 import pytest
 
 from pipelines.dispatch import Policy
-from pipelines.reproduce import KINDS, Verdict, environment_changes, reproduce, spec_of
+from pipelines.reproduce import (
+    KINDS,
+    Verdict,
+    device_change,
+    environment_changes,
+    reproduce,
+    spec_of,
+)
 from pipelines.runners.machine import commit_files
 from pipelines.runners.protocol import AttemptReference
 from pipelines.runners.stub import StubRunner
@@ -134,6 +141,14 @@ def test_libraries_are_recorded_and_compared(world: World):
         f"commit {'f' * 12} → {producer.commit[:12]}",
         f"lightgbm 4.0.0 → {libraries()['lightgbm']}",
     ]
+
+
+def test_another_device_is_told(world: World):
+    world.run()
+    producer = world.one("features").producer
+    card = msgspec.structs.replace(producer, device="NVIDIA L4 GPU-1")
+    assert device_change(producer, producer) == device_change(card, card) == []
+    assert device_change(card, producer) == ["device NVIDIA L4 GPU-1 → none"]
 
 
 def test_manifests_from_before_libraries_were_recorded_stay_readable(tmp_path: Path):
