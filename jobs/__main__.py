@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import importlib
@@ -134,7 +135,17 @@ def _work(store: Store, attempt: Attempt, cache: Path, out: Path) -> Outcome:
         role: _fetched(store, value, cache) for role, value in attempt.spec.references.items()
     }
     outcome: Outcome = _step(attempt.spec.kind)(inputs, _parameters(attempt), out)
-    return outcome
+    return dataclasses.replace(outcome, input_bytes=sum(map(_size_of, inputs.values())))
+
+
+def _size_of(folders: Path | list[Path]) -> int:
+    """Bytes of the files below."""
+    total = 0
+    for folder in folders if isinstance(folders, list) else [folders]:
+        # Another job may be putting files into the same cache, by way of others that go.
+        with contextlib.suppress(FileNotFoundError):
+            total += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return total
 
 
 def _fetched(store: Store, value: Reference | list[Reference], cache: Path) -> Any:
@@ -168,6 +179,7 @@ def _output(out: Path, outcome: Outcome, started: float, further: Mapping[str, f
             "peak_rss_mb": used.ru_maxrss / 1024,
             "cpu_s": used.ru_utime + used.ru_stime,
             "wall_s": ended - started,
+            "input_bytes": outcome.input_bytes,
             **further,
         },
         timings={"started": started, "ended": ended},

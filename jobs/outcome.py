@@ -16,11 +16,15 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers worth keeping, the signature of a model, and how many rows were written."""
+    """Numbers worth keeping, the signature of a model, and how many rows were written.
+
+    `input_bytes` is how much was read; the entry point fills it in.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     signature: dict[str, Any] | None = None
     rows: int | None = None
+    input_bytes: int = 0
 
 
 def folders(inputs: Inputs, role: str) -> list[Path]:

@@ -19,10 +19,11 @@ import msgspec
 from pipelines.endings import last_line, recorded
 from pipelines.errors import JobFailed
 from pipelines.events import Observer, Silent
+from pipelines.needs import larger
 from pipelines.runners.protocol import AttemptReference, Runner, RunnerAway
 from pipelines.runners.sizes import next_size
 from pipelines.runners.states import KINDS, Ended, Kind, State, Unknown, Vanished
-from pipelines.sizing import Sizing, larger
+from pipelines.sizing import Sizing
 from pipelines.stop import StopSign, sees, stopped
 from pipelines.tries import Policy, Tries
 from pipelines.turns import Turns
@@ -92,13 +93,15 @@ class Dispatcher:
         manifest = find_manifest(self._store, recipe)
         if manifest is not None:
             return manifest
-        tries = Tries(self._policy, self._sizing.first(recipe, size) if self._sizing else size)
+        read = self._sizing.input_bytes(spec) if self._sizing else None
+        first = self._sizing.first(recipe, size, read) if self._sizing else size
+        tries = Tries(self._policy, first)
         while True:
             with self._turns.one(lambda reason: self._observer.waiting(step, reason)):
                 manifest, attempt, ended = self._try(recipe, spec, tries, step)
             if manifest is not None:
                 if tries.climbed and self._sizing:
-                    self._sizing.learn(recipe, tries.size)
+                    self._sizing.learn(recipe, tries.size, read)
                 return manifest
             self._consider(attempt, ended, tries, step)
 

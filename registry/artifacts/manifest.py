@@ -70,7 +70,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `parameters`, `inputs`, `externals`, `date` and `epoch` are those of the recipe. `references`
     adds the content digest of each input. `resources` holds what was asked and used (cpus,
-    memory_mb, peak_rss_mb, cpu_s, wall_s), `timings` the Unix times `started` and `ended`.
+    memory_mb, peak_rss_mb, cpu_s, wall_s, input_bytes), `timings` the Unix times `started` and
+    `ended`.
     """
 
     key: str

@@ -99,7 +99,7 @@ def test_a_job_commits_what_its_step_made(job, var, capsys):
     assert [file.path for file in manifest.files] == ["model.txt"]
     assert (manifest.metrics, manifest.rows, manifest.seed) == ({"auc": 0.7}, 12, 7)
     assert manifest.signature == {"inputs": []}
-    assert set(manifest.resources) == {"peak_rss_mb", "cpu_s", "wall_s"}
+    assert set(manifest.resources) == {"peak_rss_mb", "cpu_s", "wall_s", "input_bytes"}
     assert before <= manifest.timings["started"] <= manifest.timings["ended"] <= time.time()
     assert (manifest.producer.run, manifest.producer.attempt) == ("run-1", 1)
     assert json.loads(capsys.readouterr().out)["mine"] is True
@@ -135,6 +135,8 @@ def test_inputs_are_fetched_and_verified(request, where):
     assert [(path / "features.parquet").read_bytes() for path in inputs["features"]] == [b"2", b"1"]
     assert (inputs["model"] / "nested/signature.json").read_bytes() == b"{}"
     assert parameters["model_key"] == model.manifest.key
+    read = [file.size for each in (one, two, model) for file in each.manifest.files]
+    assert job.manifest().resources["input_bytes"] == sum(read)
     assert job.manifest().references == [model.reference, two.reference, one.reference]
 
 

@@ -13,8 +13,11 @@ from urllib.parse import unquote
 import pytest
 
 from pipelines.runners.stub import StubRunner
+from registry.artifacts.attempt import AttemptEnd, close_attempt
+from registry.artifacts.store import open_store
 from tests.penstock.conftest import Place
 from tests.penstock.test_runs import WORDS, Jobs
+from tests.registry.makers import an_attempt
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,18 @@ def test_cost_adds_up(seen: Seen) -> None:
     assert re.search(r"^all +\d+ +3 ", seen.ok("cost", "--family").out, re.MULTILINE)
     assert "No work was done yet" in seen.ok("cost", "--day", "--usecase", "churn").out
     assert seen.call("cost", "--price-gib-hour", "-1").code == 78
+
+
+def test_cost_by_family_tells_better_sizes(place: Place) -> None:
+    store = open_store(str(place.root))
+    attempt = an_attempt(store, size="l")
+    used = {"peak_mb": 412.0, "cpu_s": 3.0, "wall_s": 3600.0}
+    close_attempt(store, attempt, AttemptEnd("committed", "", 0, used, 0.0), b"")
+    told = place.ok("cost", "--family").out
+    assert re.search(r"^model flights +1 × l +s +412 +3600 +7$", told, re.MULTILINE)
+    (saving,) = place.ok("cost", "--family", "--json").document["savings"]
+    assert (saving["better"], saving["mb_s"]) == ("s", 3600.0 * 7168)
+    assert "Better first sizes" not in place.ok("cost").out
 
 
 def test_a_run_that_cannot_leave_a_page_is_no_failure(place: Place) -> None:
