@@ -12,6 +12,7 @@ what is missing. The key covers what every rung could evaluate.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -52,6 +53,10 @@ class Search(AtHorizon, ArtifactTask):
 
     def trials(self) -> list[dict[str, Any]]:
         """Hyperparameters of each trial, besides those that the settings give."""
+        return self._trials
+
+    @functools.cached_property
+    def _trials(self) -> list[dict[str, Any]]:
         return [{}, *trials_of(self.plan)]
 
     def days(self) -> list[dt.date]:
@@ -59,7 +64,7 @@ class Search(AtHorizon, ArtifactTask):
         count = int(self.plan.get("days", 1))
         return [self.date - dt.timedelta(days=back) for back in range(count, 0, -1)]
 
-    @property
+    @functools.cached_property
     def halving(self) -> Halving | None:
         """How the search halves; None where every trial is trained to the end."""
         return Halving.of(self.plan, len(self.trials()))
