@@ -67,7 +67,11 @@ def test_the_key_covers_what_bins_depend_on(window, days, signature, tmp_path):
 
     fitting = a_fitting(window, signature)
     same: list[dict[str, float]] = [{"num_leaves": 9}, {"learning_rate": 0.2}]
-    other: list[dict[str, float]] = [{"max_bin": 15}, {"min_data_in_leaf": 3}, {"bin_construct_sample_cnt": 50}]
+    other: list[dict[str, float]] = [
+        {"max_bin": 15},
+        {"min_data_in_leaf": 3},
+        {"bin_construct_sample_cnt": 50},
+    ]
     assert {key(replace(fitting, model=model)) for model in same} == {key(fitting)}
     keys = {key(replace(fitting, model=model)) for model in other}
     keys |= {key(replace(fitting, window=window.before_last(1)[0])), key(replace(fitting, seed=4))}
