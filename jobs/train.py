@@ -13,6 +13,7 @@ from jobs.best import best_of
 from jobs.outcome import Inputs, Outcome, Parameters, folder, folders
 from jobs.training import options
 from jobs.training.fitting import Trained
+from jobs.training.memory import release
 from jobs.training.window import Window, open_window
 from registry.features.view import FeatureView
 from registry.models.building import build_bundle
@@ -52,6 +53,7 @@ def learn(view: FeatureView, inputs: Inputs, parameters: Parameters, out: Path) 
     signature = view.signature(vocabularies, [OUTPUT])
     fitting = options.fitting(_with_best(inputs, parameters), signature, window, parent, _cache())
     trained = algorithms.train(fitting, parameters["usecase"], parameters["algorithm"])
+    release()
     bundle = _write(out, trained, signature, window)
     metrics = _measured(bundle, window, parameters["threads"])
     if trained.iterations is not None:
@@ -81,10 +83,12 @@ def _write(out: Path, trained: Trained, signature: Signature, window: Window) ->
 
 def _measured(bundle: Bundle, window: Window, threads: int) -> dict[str, float]:
     """How the bundle, as it will be used, does on the window."""
+    predicted, first = np.empty(len(window)), 0
     predictor = open_checked(bundle, threads)
     try:
-        chunks = window.chunks(bundle.signature)
-        predicted = np.concatenate([predictor.predict(chunk)[:, 0] for chunk in chunks])
+        for chunk in window.chunks(bundle.signature):
+            predicted[first : first + len(chunk)] = predictor.predict(chunk)[:, 0]
+            first += len(chunk)
     finally:
         predictor.close()
     fitted = measures.measure(window.labels, predicted)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.training.calls import FLOAT32, FLOAT64, Handle, call
+from jobs.training.memory import release
 from jobs.training.window import Positions, Window
 from registry.models.signature import Matrix, Signature
 
@@ -42,6 +43,7 @@ class Rows(Handle):
             c_int64(rows), settings.encode(), byref(made.handle),
         )  # fmt: skip
         del sample, values, indices
+        release()
         made._push(window.chunks(signature))
         made._set_names(signature.names)
         made.set("label", window.labels.astype(np.float32))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.tables import open_table
+from jobs.training.memory import release
 from jobs.window import Labels, check_classes, check_labels, foreign_labels, known_labels
 from registry.errors import BadData
 from registry.features.view import FeatureView
@@ -77,7 +78,7 @@ class Window:
                         rows = rows[_within(positions, start, first) - start]
                     if len(rows):
                         yield batch if len(rows) == len(known) else batch.take(pa.array(rows))
-        _release()
+        release()
 
     def chunks(self, signature: Signature, positions: Positions | None = None) -> Iterator[Matrix]:
         """The rows as the matrices of codes that a model reads, each (rows, inputs)."""
@@ -137,7 +138,7 @@ def open_window(view: FeatureView, folders: Sequence[Path], before: dt.date) -> 
     """
     window = Window(view, tuple(_open_day(view, folder, before) for folder in folders))
     check_labels(view, window.labels, before)
-    _release()
+    release()
     return window
 
 
@@ -206,8 +207,3 @@ def _within(positions: Positions, first: int, last: int) -> Positions:
     """Those of the ascending `positions` with first <= position < last."""
     low, high = np.searchsorted(positions, [first, last])
     return positions[low:high]
-
-
-def _release() -> None:
-    """Give back what Arrow keeps for the next columns: training comes first, and needs none."""
-    pa.default_memory_pool().release_unused()
