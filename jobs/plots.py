@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jobs import measures
 from jobs.measures import Floats
@@ -138,6 +139,7 @@ def trials_plot(values: Floats, best: int, own: int, label: str) -> str:
             place = int(np.flatnonzero(order == trial)[0]) + 1
             axes.plot(place, values[trial], "o", color=color, markersize=9, label=name)
         axes.set(xlabel="Trials, the best first", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper left")
         return _svg(figure)
 

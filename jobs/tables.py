@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,8 +39,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         BadData: there is no such file, it is not Parquet or ends early, or columns are missing.
     """
+    with open_table(path, columns) as file:
+        return file.read(columns=list(columns) if columns is not None else None)
+
+
+@contextlib.contextmanager
+def open_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pq.ParquetFile]:
+    """A table of an input artifact, to be read in parts. Raises BadData like `read_table`."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, buffer_size=1 << 16) as file:
             missing = [name for name in columns or () if name not in file.schema_arrow.names]
             if missing:
                 raise BadData(
@@ -47,7 +55,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
                     f"it has {', '.join(file.schema_arrow.names[:40])}",
                     "Raise the version of the step that writes it, and run again.",
                 )
-            return file.read(columns=list(columns) if columns is not None else None)
+            yield file
     except MemoryError:  # Arrow's own is an ArrowException as well
         raise
     except (pa.ArrowException, OSError) as error:

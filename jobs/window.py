@@ -33,38 +33,53 @@ def read_window(
     days = [_read_day(view, folder) for folder in folders]
     features = pa.concat_tables([day[0] for day in days])
     labels = pa.concat_tables([day[1] for day in days])
-    known = pc.is_valid(labels["known_at"])
-    if before is not None:
-        start = dt.datetime.combine(before, dt.time(), dt.UTC)
-        known = pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC")))
+    known = known_labels(labels, before)
     features, labels = features.filter(known), labels.filter(known)
     values = np.asarray(pc.cast(labels["label"], pa.float64()).to_numpy(), dtype=np.float64)
-    _check(_named(view, before), values, before is None)
+    check_labels(view, values, before)
     return features, values
+
+
+def known_labels(
+    labels: pa.Table | pa.RecordBatch, before: dt.date | None
+) -> pa.ChunkedArray | pa.Array:
+    """Which rows of a table of labels count; null, like false, is one that does not."""
+    if before is None:
+        return pc.is_valid(labels["known_at"])
+    start = dt.datetime.combine(before, dt.time(), dt.UTC)
+    return pc.less(labels["known_at"], pa.scalar(start, pa.timestamp("us", "UTC")))
+
+
+def foreign_labels(view: FeatureView, folder: Path) -> BadData:
+    """The error of a day whose labels are of other rows than its features."""
+    return BadData(
+        f"the labels in {folder.name} are not those of its features",
+        f"their {view.entity} differ",
+        "Retract the features of that day, and run again.",
+    )
 
 
 def _read_day(view: FeatureView, folder: Path) -> tuple[pa.Table, pa.Table]:
     features = read_table(folder / "features.parquet", view.schema.names)
     labels = read_table(folder / "labels.parquet", [view.entity, "label", "known_at"])
     if not features[view.entity].equals(labels[view.entity]):
-        raise BadData(
-            f"the labels in {folder.name} are not those of its features",
-            f"their {view.entity} differ",
-            "Retract the features of that day, and run again.",
-        )
+        raise foreign_labels(view, folder)
     return features, labels
 
 
-def _named(view: FeatureView, before: dt.date | None) -> str:
-    return f"the window of {view.name} before {before}" if before else f"the day of {view.name}"
-
-
-def _check(what: str, labels: Labels, to_judge: bool) -> None:
-    """Raise BadData unless both classes are there; `to_judge`: by which a model is evaluated."""
-    if to_judge:
-        advice = "Choose an earlier day, whose labels have come in."
+def check_labels(view: FeatureView, labels: Labels, before: dt.date | None) -> None:
+    """Raise BadData unless both classes are there; without `before` they judge a model."""
+    what = f"the window of {view.name} before {before}" if before else f"the day of {view.name}"
+    if before is None:
+        check_classes(what, labels, "Choose an earlier day, whose labels have come in.")
     else:
-        advice = "Widen the window, or choose a later day."
+        check_classes(what, labels)
+
+
+def check_classes(
+    what: str, labels: Labels, advice: str = "Widen the window, or choose a later day."
+) -> None:
+    """Raise BadData unless the labels of `what` are of both classes."""
     if not len(labels):
         raise BadData(
             f"{what} has no row whose label is known",

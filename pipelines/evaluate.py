@@ -7,6 +7,7 @@ from typing import Any
 
 import luigi
 
+from pipelines.champion import CHAMPION, live_champion
 from pipelines.errors import JobFailed, Undecided
 from pipelines.features import Features, days_before
 from pipelines.pins import Pin
@@ -14,11 +15,7 @@ from pipelines.runners.states import Kind
 from pipelines.session import current
 from pipelines.task import ArtifactTask, AtHorizon
 from pipelines.train import Train, candidate_label
-from registry.aliases import Aliases
 from registry.artifacts.manifest import Reference
-
-#: The alias that serves, and that candidates are compared with.
-CHAMPION = "champion"
 
 
 class Evaluate(AtHorizon, ArtifactTask):
@@ -155,10 +152,3 @@ def evaluation_days(task: ArtifactTask) -> dict[str, Sequence[ArtifactTask]]:
         "features": [task.sibling(Features, changes={})],
         "window": [task.sibling(Features, date=day, changes={}) for day in window],
     }
-
-
-def live_champion(aliases: Aliases, model: str) -> Reference | None:
-    """What the champion alias of a model points at now, unless it was withdrawn."""
-    newest = aliases.current(model, CHAMPION)
-    live = newest.live if newest else None
-    return None if live is None or current().index.is_withdrawn(live.path) else live

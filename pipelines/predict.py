@@ -8,8 +8,8 @@ from typing import Any
 
 import luigi
 
+from pipelines.champion import CHAMPION
 from pipelines.errors import Undecided
-from pipelines.evaluate import CHAMPION
 from pipelines.features import Features
 from pipelines.publish import Publish
 from pipelines.session import current

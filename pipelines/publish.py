@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import luigi
 
+from pipelines.champion import CHAMPION
 from pipelines.errors import Undecided
-from pipelines.evaluate import CHAMPION, Contest, Evaluate, EvaluateChampion
+from pipelines.evaluate import Contest, Evaluate, EvaluateChampion
 from pipelines.gate import refusals
 from pipelines.session import current
 from registry.aliases import Decision

@@ -60,8 +60,13 @@ MakeRunner = Callable[[], Runner]
 
 
 def scratch_command(attempt: Attempt, reference: AttemptReference) -> list[str]:
-    """A job that knows that it works on no environment that has rules of its own."""
-    return ["env", "PENSTOCK_ENVIRONMENT=scratch", *job_command(attempt, reference)]
+    """A job that knows that it works on no environment that has rules of its own, and keeps nothing."""
+    return [
+        "env",
+        "PENSTOCK_ENVIRONMENT=scratch",
+        "PENSTOCK_BINNED_MB=0",
+        *job_command(attempt, reference),
+    ]
 
 
 def reproduce(

@@ -79,6 +79,7 @@ TABLE: tuple[Setting, ...] = (
     _row("job_timeout", non_negative, 3600.0, "seconds after which a job may no longer commit"),
     _row("retries", positive_int, 3, "attempts for one step within a run"),
     _row("replacements", non_negative_int, 5, "attempts more, for jobs whose machine was lost"),
+    _row("binned_mb", non_negative_int, 1024, "MiB of binned training rows kept; 0: none"),
     # what work costs, in any one currency
     _row("price_cpu_hour", non_negative, 0.0, "price of a processor for an hour, for `cost`"),
     _row("price_gib_hour", non_negative, 0.0, "price of a GiB of memory for an hour, for `cost`"),

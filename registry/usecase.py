@@ -18,6 +18,7 @@ from typing import Any
 
 from registry.artifacts.manifest import model_name
 from registry.errors import BadData, UsageError
+from registry.training import Training
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
@@ -60,7 +61,7 @@ class Horizon:
 
     Its features are `usecases/<usecase>/<name>.py`, which offers what `features.py` does; its
     model is called `<usecase>-<name>`. `algorithms`, `gate`, `window_days` and `lookback_days` stand
-    in for those of the use case.
+    in for those of the use case; `training` is that of the horizon alone.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Horizon:
     gate: Gate | None = None
     window_days: int | None = None
     lookback_days: int | None = None
+    training: Training = field(default_factory=Training)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class UseCaseSettings:
     `searches` maps an algorithm to the plan of a search that precedes every training of it at the
     use case's own horizon: see `pipelines.search.Search`. `sizes` maps a step, or "train" and an
     algorithm as "train.catboost", to the size it starts with. A prediction is made in so many `shards`,
-    jobs that run side by side, and may leave out rows within the bounds of `quarantine`.
+    jobs that run side by side, and may leave out rows within the bounds of `quarantine`. `training`
+    holds what is asked of LightGBM and CatBoost besides hyperparameters.
     """
 
     name: str
@@ -101,10 +104,11 @@ class UseCaseSettings:
     searches: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shards: int = 1
     quarantine: Quarantine = field(default_factory=Quarantine)
+    training: Training = field(default_factory=Training)
 
     def version(self, step: str) -> int:
         """The version of a step. Raises KeyError where none is given and none is assumed."""
-        assumed = dict.fromkeys(FURTHER_STEPS, 1)
+        assumed = dict.fromkeys(FURTHER_STEPS, 2)
         return {**assumed, **self.versions}[step]
 
     @property
@@ -135,6 +139,7 @@ class UseCaseSettings:
             if found.lookback_days is None
             else found.lookback_days,
             searches={},
+            training=found.training,
         )
 
     def model(self, horizon: str) -> str:

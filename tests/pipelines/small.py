@@ -77,6 +77,8 @@ def write_job(store: Store, attempt: Attempt, out: Path, score: Score) -> dict[s
     spec = attempt.spec
     (out / "made.txt").write_text(f"{spec.kind} {attempt.key}\n")
     (out / "more.txt").write_text("a second file\n" * 10)
+    if spec.kind == "train":
+        return {"iterations": 10.0}
     model = spec.references.get("model")
     if spec.kind != "evaluate":
         return {}
