@@ -11,6 +11,7 @@ from serving.gateway.inference import Inference
 from serving.gateway.parts import Parts
 from serving.gateway.protocols import oip
 from serving.gateway.rpc import translate
+from serving.gateway.rpc.exchange import RpcExchange
 from serving.gateway.rpc.schema import MESSAGES
 from serving.gateway.work import Work
 
@@ -28,8 +29,8 @@ class Infer:
         self._timeout = parts.options.request_timeout
         self._inference = Inference(parts.catalog, parts.clock, self._timeout)
 
-    async def one(self, message: Any, remaining: float | None) -> Any:
-        """Answer a ModelInferRequest whose client waits for `remaining` seconds more.
+    async def one(self, call: RpcExchange, message: Any, remaining: float | None) -> Any:
+        """Answer a ModelInferRequest of `call` whose client waits for `remaining` seconds more.
 
         A client that goes away cancels this, and its rows are dropped. Raises RequestError.
         """
@@ -62,14 +63,22 @@ class Infer:
         if work.error is not None or work.result is None:
             raise work.error or RequestError("the request was dropped")
         self._inference.count(work)
+        call.served = work.pin
         return translate.answer(work.pin, request, work.result)
 
 
 class Stream:
     """One ModelStreamInfer: answers in the order of the requests, which run side by side."""
 
-    def __init__(self, infer: Infer, requests: AsyncIterator[Any], remaining: float | None) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        call: RpcExchange,
+        requests: AsyncIterator[Any],
+        remaining: float | None,
+    ) -> None:
         self._infer = infer
+        self._call = call
         self._requests = requests
         loop = asyncio.get_running_loop()
         self._ends = loop.time() + remaining if remaining is not None else None
@@ -101,7 +110,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         remaining = self._ends - loop.time() if self._ends is not None else None
         try:
-            return _Part(infer_response=await self._infer.one(message, remaining))
+            return _Part(infer_response=await self._infer.one(self._call, message, remaining))
         except RequestError as error:
             # The id tells the client which of its requests it was.
             return _Part(error_message=str(error), infer_response={"id": message.id})
