@@ -105,6 +105,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     # secrets: where each is, never what it is (docs/how-to/secrets.md)
     _place("store_secret", "credentials of the store; default: the AWS_ variables"),
+    _place("sentry_secret", "the DSN that errors are reported to; default: SENTRY_DSN, or nowhere"),
     _place("serving_tokens", "tokens of the endpoint's clients, by name; default: no tokens"),
     _row("secrets_refresh", positive, 60.0, "seconds until a secret in Vault is read again"),
     _row("secrets_keep", positive, 86400.0, "seconds a secret is used while Vault is away"),

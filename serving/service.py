@@ -14,6 +14,7 @@ from typing import TextIO
 from registry.aliases import open_heads
 from registry.aliases.decision import parse_alias
 from registry.errors import UsageError
+from registry.sentry import report_errors
 from registry.settings import Settings
 from serving.decisions import Recorder
 from serving.deployment import Deployment
@@ -49,6 +50,7 @@ def serve(
         Temporary: the clients' tokens are in Vault, which is sealed or out of reach.
     """
     wanted = parse_models(models)
+    report_errors(settings, at_once=True)
     options = Options.from_settings(settings)
     heads = open_heads(settings)
     var = _folder(settings)
