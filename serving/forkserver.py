@@ -29,6 +29,7 @@ ROLES = {
     "worker": "serving.worker",
     "gateway": "serving.gateway.process",
     "grpc": "serving.gateway.rpc.process",
+    "requests": "serving.requestlog.process",
 }
 #: Exit status of a child that ended by an exception.
 FAILED = 70

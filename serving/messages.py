@@ -105,7 +105,8 @@ class Unfit(Message, frozen=True, tag=True):
 class Start(Message, frozen=True, tag=True):
     """The gateway's first message. `number` tells it from the others of its kind.
 
-    Descriptor: the listening socket, or for gRPC one that keeps the port.
+    Descriptors: the listening socket, or for gRPC one that keeps the port; then, where there is a
+    request log, its queue.
     """
 
     options: Options

@@ -63,6 +63,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain_delay: float = 0.0
     drain_timeout: float = 25.0
     access_log: float = 0.0
+    #: Share of the requests that are logged; 0: there is no request log.
+    request_log: float = 0.0
+    request_log_folder: str = ""
+    request_log_file_mb: int = 16
+    request_log_file_seconds: float = 300.0
+    request_log_max_mb: int = 1024
+    request_log_omit: list[str] = []
     log_level: str = "warning"
 
     @classmethod

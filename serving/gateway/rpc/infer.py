@@ -28,6 +28,7 @@ class Infer:
         self._clock = parts.clock
         self._timeout = parts.options.request_timeout
         self._inference = Inference(parts.catalog, parts.clock, self._timeout)
+        self._sampler = parts.sampler
 
     async def one(self, call: RpcExchange, message: Any, remaining: float | None) -> Any:
         """Answer a ModelInferRequest of `call` whose client waits for `remaining` seconds more.
@@ -54,6 +55,8 @@ class Infer:
         work = Work(
             served.encode(inputs), served.encoding, inputs, deadline, finish, request.priority
         )
+        if self._sampler is not None:
+            self._sampler.watch(work, call.names, served)
         dispatcher.submit(work)
         try:
             await settled
