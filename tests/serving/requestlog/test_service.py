@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import penstock
+from penstock.replay import replay
 from registry import requestlog as names
 from serving.loadclient import Load
 from tests.serving.conftest import BODIES, ROWS, Trained
@@ -51,7 +53,7 @@ def metric(service: Service, name: str) -> float:
 def test_every_way_of_asking_is_logged_as_it_was_asked_and_answered(
     publisher: Publisher, bundles: dict[str, Trained], run: Run
 ) -> None:
-    publisher.publish("flights", bundles["lightgbm-1"].folder)
+    reference = publisher.publish("flights", bundles["lightgbm-1"].folder)
     answers = bundles["lightgbm-1"].answers
     odd = {"distance": None, "hour": 3, "carrier": "never seen"}
     with run(serving_request_log=1, serving_grpc_port=0, serving_gateways=2) as service:
@@ -86,6 +88,13 @@ def test_every_way_of_asking_is_logged_as_it_was_asked_and_answered(
             assert 0 < logged[names.LATENCY] < 60_000
     logged = rows[last.headers["x-request-id"], 0]
     assert {name: logged[name] for name in odd} == odd
+    where: dict[str, Any] = {
+        "store": publisher.environment["PENSTOCK_STORE"],
+        "environment": "dev/test",
+    }
+    with penstock.load(reference.key, **where) as model:
+        told = replay(log_of(publisher), model)
+    assert (told.rows, told.changed) == (49, 0)
 
 
 def test_files_come_while_it_serves_and_each_version_has_its_own(
