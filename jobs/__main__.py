@@ -37,7 +37,9 @@ from registry.artifacts.manifest import Reference
 from registry.artifacts.provenance import producer_of, refuse_dirty_production, running_code
 from registry.artifacts.records import decode_record
 from registry.artifacts.store import Store, open_store
-from registry.errors import BadData, Corrupt, PenstockError
+from registry.errors import BadData, Corrupt, PenstockError, Temporary
+from registry.reports import reports
+from registry.sentry import report_errors
 from registry.settings import Settings
 
 OUT_OF_MEMORY = 71
@@ -55,12 +57,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(*_dispatched(words))
     except PenstockError as error:
+        _report(error)
         _say(error.kind, str(error))
         return error.exit_code
     except MemoryError:
         _say("oom", "the job ran out of the memory that its size allows")
         return OUT_OF_MEMORY
+    except Exception as error:
+        _report(error)
+        raise
     return 0
+
+
+def _report(error: Exception) -> None:
+    """Tell whoever listens for errors; a passing condition is the pipeline's to judge."""
+    if not isinstance(error, Temporary):
+        with contextlib.suppress(PenstockError):
+            report_errors(Settings.load())
+        reports.report("a job failed", error, kind=getattr(error, "kind", "defect"))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

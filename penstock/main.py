@@ -11,6 +11,7 @@ from penstock.commandline import Call, parse
 from penstock.console import StandardConsole
 from registry.command import settings_of
 from registry.errors import ConfigError, PenstockError, StoreError, StoreUnwritable
+from registry.reports import reports
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 PIPE_CLOSED = 141  # 128 + SIGPIPE
@@ -51,13 +52,17 @@ def _called(call: Call, console: StandardConsole) -> int:
 
 
 def _configure_logs(call: Call) -> None:
-    """Log lines go to stderr: plain for a person, JSON where nobody watches."""
+    """Log lines go to stderr: plain for a person, JSON where nobody watches. Errors go to Sentry."""
     from registry.logs import configure
+    from registry.sentry import report_errors
 
+    level = "warning"
     try:
-        level = settings_of(call.args).log_level
+        settings = settings_of(call.args)
+        level = settings.log_level
+        report_errors(settings)
     except ConfigError:  # the command will meet it too, and tell
-        level = "warning"
+        pass
     configure(level, json=not sys.stderr.isatty())
 
 
@@ -79,6 +84,7 @@ def _told(error: Exception) -> PenstockError:
         return error
     if isinstance(error, OSError) and error.strerror:
         return _of_file(error)
+    reports.report("a command failed", error, level="fatal")
     return PenstockError(
         f"{type(error).__name__}: {error}",
         "nobody foresaw this: it is a defect of penstock",

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import luigi
 
 from pipelines.errors import Undecided
+from pipelines.runners.states import Kind
 from pipelines.session import current
 from pipelines.target import ArtifactTarget
 from registry.artifacts.attempt import JobSpec, RecipeRecord
@@ -20,6 +21,7 @@ from registry.artifacts.key import Recipe
 from registry.artifacts.layout import manifest_path
 from registry.artifacts.manifest import Reference
 from registry.errors import PenstockError
+from registry.reports import reports
 from registry.usecase import UseCaseSettings, load_usecase
 
 
@@ -82,6 +84,8 @@ class StepTask(luigi.Task):
         session = current()
         session.failures.append(error)
         session.observer.failed(self.label, error)
+        if error.kind != Kind.STOPPED:  # somebody asked for that
+            reports.report(f"{self.label} failed", exception, kind=error.kind, run=session.run)
         return str(error)
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from registry import ecs
 from registry.redaction import redact, remember_environment
+from registry.reports import report_line
 
 _LOGGER = ecs.NAMES["logger"]
 
@@ -46,7 +47,7 @@ def configure(level: str = "warning", stream: TextIO | None = None, *, json: boo
     )
     render.append(_redacted)
     structlog.configure(
-        processors=[*shared, *render],
+        processors=[*shared, report_line, *render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,

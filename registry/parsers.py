@@ -76,6 +76,14 @@ def retention(text: str) -> dict[str, float]:
     return found
 
 
+def names(text: str) -> list[str]:
+    """Names, joined by commas."""
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise ValueError("must be names, joined by commas")
+    return found
+
+
 def share(text: str) -> float:
     """A share that is not nothing: above 0, at most 1."""
     number = float(text)

@@ -12,12 +12,13 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 
-#: Variables of this process that hold a secret. Those of Nomad, Consul, Vault and S3 clients.
+#: Variables of this process that hold a secret. Those of Nomad, Consul, Vault, S3 and Sentry clients.
 SECRET_VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "CONSUL_HTTP_TOKEN",
     "NOMAD_TOKEN",
+    "SENTRY_DSN",
     "VAULT_TOKEN",
 )
 MASK = "********"

@@ -19,6 +19,7 @@ from registry.parsers import (
     flag,
     job_prefix,
     level,
+    names,
     niceness,
     non_negative,
     non_negative_int,
@@ -115,6 +116,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     # secrets: where each is, never what it is (docs/how-to/secrets.md)
     _place("store_secret", "credentials of the store; default: the AWS_ variables"),
+    _place("sentry_secret", "the DSN that errors are reported to; default: SENTRY_DSN, or nowhere"),
     _place("serving_tokens", "tokens of the endpoint's clients, by name; default: no tokens"),
     _row("secrets_refresh", positive, 60.0, "seconds until a secret in Vault is read again"),
     _row("secrets_keep", positive, 86400.0, "seconds a secret is used while Vault is away"),
@@ -182,6 +184,12 @@ TABLE: tuple[Setting, ...] = (
         0.0,
         "share of the answers, 0 to 1, that get a line in the log",
     ),
+    _row("serving_request_log", sample, 0.0, "share of the requests, 0 to 1, kept for `replay`"),
+    _row("serving_request_log_folder", str, "", "where; default: requests/ in PENSTOCK_VAR"),
+    _row("serving_request_log_file_mb", positive_int, 16, "MiB held before a file is written"),
+    _row("serving_request_log_file_seconds", positive, 300.0, "seconds held before that"),
+    _row("serving_request_log_max_mb", positive_int, 1024, "MiB of all files; the oldest go"),
+    _row("serving_request_log_omit", names, list, "inputs left out of it: age,zip_code"),
     # serving, as Consul shows it: docs/how-to/consul.md
     _row("serving_register", flag, False, "register in Consul; under Nomad the job does that"),
     _row("serving_advertise", str, "", "address for clients; default: the one that is bound"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from registry.errors import PenstockError
 from registry.logs import configure
+from registry.reports import reports
 from registry.settings import Settings
 from serving.service import serve
 
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except PenstockError as error:
         sys.stderr.write(f"{error.kind}: {error}\n")
         return error.exit_code
+    except Exception as error:
+        reports.report("the service failed", error, level="fatal")
+        raise
     return 0
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 
 from registry.redaction import without_secrets
+from registry.reports import reports
 from serving.channel import Channel
 from serving.errors import ChildDied
 from serving.exposition import Labels
 from serving.gateway.metrics import Metrics
-from serving.messages import Fork, Forked, FromForkserver, Message, decoder
+from serving.messages import Fork, Forked, FromForkserver, Message, Reported, decoder
 
 #: Native libraries keep to one thread unless a model's options say otherwise.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -68,7 +69,11 @@ class Child:
             self._loop.remove_reader(self._channel)
             self._loop.call_later(GRACE, self.kill)
         elif self._messages is not None and self._on_message is not None:
-            self._on_message(self._messages.decode(received[0]))
+            message = self._messages.decode(received[0])
+            if isinstance(message, Reported):
+                reports.forward(message.event, process=self.title)
+            else:
+                self._on_message(message)
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Send a message. Raises ChildDied."""

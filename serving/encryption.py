@@ -13,7 +13,11 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Encryption:
-    """The context of a listener. `look` takes over what was renewed: the next handshake uses it."""
+    """What a listener shows. `look` takes over what was renewed: the next handshake uses it.
+
+    `context` is for those who speak TLS through `ssl`; `pair`, the PEM text of the certificate chain
+    and of the key, for those who bring a library of their own. Both are of the same files.
+    """
 
     def __init__(self, certificate: str, key: str) -> None:
         """Read both files.
@@ -23,8 +27,9 @@ class Encryption:
         """
         self._files = (certificate, key)
         self._seen: Stamp = ()
-        self.context = _context(*self._files)
         self._seen = self._stamp()
+        self.context = _context(*self._files)
+        self.pair = self._read()
 
     def look(self) -> None:
         """Read the files again if they have changed; what cannot be used changes nothing."""
@@ -35,11 +40,20 @@ class Encryption:
         try:
             # Tried first: a pair that is being written may not fit together yet.
             _context(*self._files)
+            pair = self._read()
+            if self._stamp() != stamp:
+                self._seen = ()  # replaced while they were read: the next look sees both
+                return
             self.context.load_cert_chain(*self._files)
         except (ConfigError, OSError) as error:
             log.warning("certificate not renewed", reason=str(error))
         else:
+            self.pair = pair
             log.info("certificate renewed")
+
+    def _read(self) -> tuple[bytes, bytes]:
+        certificate, key = (Path(name).read_bytes() for name in self._files)
+        return certificate, key
 
     def _stamp(self) -> Stamp:
         try:

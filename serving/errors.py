@@ -27,6 +27,9 @@ from typing import ClassVar
 
 from registry.errors import PenstockError
 
+#: Statuses that the client did nothing to deserve: told in the log with the names of the request.
+SURPRISES = (500, 504)
+
 
 class ServingError(PenstockError):
     """The service met something that it cannot go on with."""

@@ -77,6 +77,13 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family("batch_rows", "histogram", "Rows of a batch", ROWS),
     Family("log_dropped_total", "counter", "Lines of the access log that nobody took", prefix="penstock_"),
+    Family(
+        "request_log_dropped_total",
+        "counter",
+        "Pieces of requests that the request log lost, by reason",
+        prefix="penstock_",
+    ),
+    Family("request_log_rows_total", "counter", "Rows in files of the request log", prefix="penstock_"),
     Family("pending_request_count", "gauge", "Requests that wait or are being computed"),
     Family("pending_row_count", "gauge", "Rows that wait for a worker"),
     Family("ready", "gauge", "1 if the model can answer, at every gateway", together="least"),

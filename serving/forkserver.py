@@ -14,12 +14,14 @@ import select
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from registry.logs import configure, get_logger
+from registry.reports import Event, reports
 from serving.channel import Channel
-from serving.messages import Forked, ToForkserver, decoder
+from serving.messages import Forked, Reported, ToForkserver, decoder
 
 log = get_logger("serving.forkserver")
 #: Module of each role; its `main(channel)` is the child's life.
@@ -27,6 +29,7 @@ ROLES = {
     "worker": "serving.worker",
     "gateway": "serving.gateway.process",
     "grpc": "serving.gateway.rpc.process",
+    "requests": "serving.requestlog.process",
 }
 #: Exit status of a child that ended by an exception.
 FAILED = 70
@@ -82,6 +85,8 @@ class Forkserver:
 
     def _become(self, role: str, title: str, descriptor: int) -> NoReturn:
         status = FAILED
+        channel = Channel.adopt(descriptor)
+        reports.sink = partial(_tell, channel)
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -89,10 +94,11 @@ class Forkserver:
             os.close(self._wake_reader)
             os.close(self._wake_writer)
             Path("/proc/self/comm").write_text(title[:15])
-            importlib.import_module(ROLES[role]).main(Channel.adopt(descriptor))
+            importlib.import_module(ROLES[role]).main(channel)
             status = 0
-        except BaseException:  # noqa: BLE001 - the child must not return into the forkserver
+        except BaseException as error:  # noqa: BLE001 - the child must not return into the forkserver
             traceback.print_exc()
+            reports.report("a child ended by an exception", error, level="fatal", role=role)
         finally:
             sys.stderr.flush()
             os._exit(status)
@@ -108,6 +114,11 @@ class Forkserver:
                 return
             if status:
                 log.warning("child ended", pid=pid, exit_code=os.waitstatus_to_exitcode(status))
+
+
+def _tell(channel: Channel, event: Event) -> None:
+    """Let the supervisor report an error; it alone knows where to."""
+    channel.send(Reported(event).encode())
 
 
 if __name__ == "__main__":

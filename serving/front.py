@@ -55,7 +55,7 @@ PATIENCE = 30.0
 class Front:
     """Starts the gateway, starts it again when it dies, and passes it links and flips.
 
-    `role` is the kind of gateway, `number` tells it from others of its kind.
+    `role` is the kind of gateway, `number` tells it from others of its kind; `queue` is the request log's.
     """
 
     def __init__(
@@ -68,11 +68,13 @@ class Front:
         *,
         role: str = "gateway",
         number: int = 0,
+        queue: socket.socket | None = None,
     ) -> None:
         self._children = children
         self._role = role
         self._number = number
         self._listener = listener
+        self._queue = queue
         self._options = options
         self._models = models
         self._accounts = accounts
@@ -99,7 +101,8 @@ class Front:
         hear, end = self._accounts.around(child, self._receive, lambda: self._lost(child))
         child.listen(_decoder, hear, end)
         start = Start(self._options, self._models, self._number)
-        self._send(start, [self._listener.fileno()])
+        sockets = filter(None, (self._listener, self._queue))
+        self._send(start, [each.fileno() for each in sockets])
         self.authorize(self._digests)
         for pool in dict.fromkeys(self._pools.values()):
             self._announce(pool)

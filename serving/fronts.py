@@ -14,17 +14,23 @@ from serving.front import Front
 from serving.generation import Generation
 from serving.messages import Notice
 from serving.pool import Pool, Worker
+from serving.requestlog.keeper import LogKeeper
 
 
 class Fronts:
     """Tells each gateway what all must know. The death of one is a matter of its front alone."""
 
-    def __init__(self, fronts: Sequence[Front], accounts: Accounts) -> None:
+    def __init__(
+        self, fronts: Sequence[Front], accounts: Accounts, requests: LogKeeper | None = None
+    ) -> None:
         self._fronts = fronts
         self._accounts = accounts
+        self._requests = requests
 
     async def start(self) -> None:
-        """Start every gateway. Raises ChildDied."""
+        """Start every gateway, and what writes the request log. Raises ChildDied."""
+        if self._requests is not None:
+            await self._requests.start()
         await self._all(Front.start)
 
     async def activate(self, pool: Pool) -> None:
@@ -39,6 +45,8 @@ class Fronts:
                 front.connect(pool, worker)
 
         pool.on_replaced = connect
+        if self._requests is not None:
+            self._requests.announce(pool.generation.announce())
         try:
             await self._all(lambda front: front.offer(pool))
             await self._all(lambda front: front.flip(pool))
@@ -89,6 +97,8 @@ class Fronts:
         """Tell that the supervisor is alive."""
         for front in self._fronts:
             front.tick()
+        if self._requests is not None:
+            self._requests.tick()
 
     def drain(self) -> None:
         """Not ready any more; connections close with their next answer."""
@@ -98,3 +108,5 @@ class Fronts:
     async def close(self, patience: float) -> None:
         """Accept nothing more, finish what is there, exit; SIGKILL after `patience` seconds."""
         await self._all(lambda front: front.close(patience))
+        if self._requests is not None:
+            await self._requests.close()

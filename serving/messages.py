@@ -87,6 +87,12 @@ class Answered(Message, frozen=True, tag=True):
     """The first batch is answered: this worker is of use. Sent once."""
 
 
+class Reported(Message, frozen=True, tag=True):
+    """An error that somebody should hear of (`registry.reports`). Gateways send it too."""
+
+    event: dict[str, Any]
+
+
 class Unfit(Message, frozen=True, tag=True):
     """The bundle must not serve; another try would end alike."""
 
@@ -99,7 +105,8 @@ class Unfit(Message, frozen=True, tag=True):
 class Start(Message, frozen=True, tag=True):
     """The gateway's first message. `number` tells it from the others of its kind.
 
-    Descriptor: the listening socket, or for gRPC one that keeps the port.
+    Descriptors: the listening socket, or for gRPC one that keeps the port; then, where there is a
+    request log, its queue.
     """
 
     options: Options
@@ -267,7 +274,7 @@ class Scrape(Message, frozen=True, tag=True):
 ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
-FromWorker = Loading | Warming | Validated | Answered | Unfit
+FromWorker = Loading | Warming | Validated | Answered | Unfit | Reported
 ToGateway = (
     Start
     | Tokens
@@ -283,7 +290,9 @@ ToGateway = (
     | Drain
     | Close
 )
-FromGateway = Announced | Activated | Retired | Hung | Tried | Failed | Check | Counts | Scrape
+FromGateway = (
+    Announced | Activated | Retired | Hung | Tried | Failed | Check | Counts | Scrape | Reported
+)
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:

@@ -63,6 +63,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     drain_delay: float = 0.0
     drain_timeout: float = 25.0
     access_log: float = 0.0
+    #: Share of the requests that are logged; 0: there is no request log.
+    request_log: float = 0.0
+    request_log_folder: str = ""
+    request_log_file_mb: int = 16
+    request_log_file_seconds: float = 300.0
+    request_log_max_mb: int = 1024
+    request_log_omit: list[str] = []
     log_level: str = "warning"
 
     @classmethod
@@ -83,15 +90,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             Refused: `host` is not a loopback address, and `allow_public` is off or clients need no
-                token; or a port for gRPC, which has no TLS, is set together with a certificate.
+                token.
         """
-        if self.tls_certificate and self.grpc_port is not None:
-            raise Refused(
-                "gRPC would be served without TLS",
-                "a certificate is set, and only HTTP can use it",
-                "Unset PENSTOCK_SERVING_GRPC_PORT, or unset PENSTOCK_SERVING_TLS_CERTIFICATE and "
-                "put TLS in front of both ports.",
-            )
         if (self.allow_public and self.tokens) or _is_loopback(self.host):
             return
         raise Refused(

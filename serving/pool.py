@@ -156,7 +156,7 @@ class Pool:
         if self._stopping:
             return
         model, pid = self.generation.model, worker.child.pid
-        log.warning("worker died", model=model, worker=worker.number, pid=pid)
+        log.error("worker died", model=model, worker=worker.number, pid=pid)
         lived = asyncio.get_running_loop().time() - worker.since
         if worker.useful or (lived > STEADY and not worker.hung):
             self._backoff.reset()

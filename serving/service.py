@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+import msgspec
+
 from registry.aliases import open_heads
 from registry.aliases.decision import parse_alias
-from registry.errors import UsageError
+from registry.errors import ConfigError, UsageError
+from registry.sentry import report_errors
 from registry.settings import Settings
 from serving.decisions import Recorder
 from serving.deployment import Deployment
@@ -49,7 +52,8 @@ def serve(
         Temporary: the clients' tokens are in Vault, which is sealed or out of reach.
     """
     wanted = parse_models(models)
-    options = Options.from_settings(settings)
+    report_errors(settings, at_once=True)
+    options = with_log_folder(Options.from_settings(settings), Path(settings.var))
     heads = open_heads(settings)
     var = _folder(settings)
     source = Source(settings, var / "artifacts")
@@ -87,6 +91,26 @@ def serve(
         tokens,
     )
     asyncio.run(supervisor.run())
+
+
+def with_log_folder(options: Options, var: Path) -> Options:
+    """`options` with the folder of the request log, which is there, if one is to be written.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+    if not options.request_log:
+        return options
+    folder = Path(options.request_log_folder or var / "requests").absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the request log cannot be written to {folder}",
+            error.strerror or str(error),
+            "Set PENSTOCK_SERVING_REQUEST_LOG_FOLDER, or PENSTOCK_SERVING_REQUEST_LOG=0.",
+        ) from None
+    return msgspec.structs.replace(options, request_log_folder=str(folder))
 
 
 def parse_models(models: Sequence[str]) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from serving.options import Options
 from serving.pointer import Pointers
 from serving.pool import Pool
 from serving.presence import Presence
+from serving.requestlog.keeper import LogKeeper
 from serving.source import Source
 from serving.tokens import ClientTokens
 from serving.watcher import Watcher
@@ -119,13 +120,14 @@ class Supervisor:
         models = [model for model, _ in self._wanted]
         sockets = [("gateway", each) for each in self._listeners.http]
         sockets += [("grpc", each) for each in self._listeners.grpc]
-        return Fronts(
-            [
-                Front(children, each, self._options, models, accounts, role=role, number=number)
-                for number, (role, each) in enumerate(sockets)
-            ],
-            accounts,
-        )
+        options = self._options
+        requests = LogKeeper(children, options, accounts) if options.request_log else None
+        queue = requests.queue if requests is not None else None
+        fronts = [
+            Front(children, each, options, models, accounts, role=role, number=number, queue=queue)
+            for number, (role, each) in enumerate(sockets)
+        ]
+        return Fronts(fronts, accounts, requests)
 
     def _deployments(self, children: Children, front: Fronts) -> list[Deployment]:
         options = self._options

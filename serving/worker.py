@@ -21,6 +21,7 @@ from registry.models.golden import check_golden
 from registry.models.predictor import open_predictor
 from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix
+from registry.reports import reports
 from registry.settings import Settings
 from serving.channel import Channel
 from serving.contract import check_contract
@@ -168,6 +169,7 @@ class Worker:
             self._predict(link, frame)
         except Exception as error:  # noqa: BLE001 - a model may raise anything; rows are retried
             log.warning("predict failed", rows=frame.length, error=repr(error))
+            reports.report("predict failed", error, rows=frame.length)
             link.answer(frame, Kind.FAILURE, time.monotonic_ns() - begun, repr(error))
         else:
             link.answer(frame, Kind.RESULT, time.monotonic_ns() - begun)

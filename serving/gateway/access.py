@@ -11,19 +11,36 @@ import os
 import random
 import select
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from registry.ecs import VERSION
 from serving.gateway import trace
-from serving.gateway.exchange import Exchange
 from serving.gateway.metrics import Metrics
 
 #: Bytes that a pipe takes whole or not at all, and seconds that lines wait for company.
 WHOLE, COMPANY = 4096, 0.2
 _encode = msgspec.json.Encoder().encode
+
+
+class Asked(Protocol):
+    """What is asked of a gateway, as a line tells of it: an exchange of HTTP, or a call of gRPC."""
+
+    method: bytes
+    path: str
+    client: str
+    served: Any
+
+    @property
+    def names(self) -> bytes:
+        """Its request id and trace, as whole header lines."""
+
+
+#: Told that something was answered: a status of HTTP, and bytes of the body.
+Note = Callable[[Any, int, int], None]
 
 
 class AccessLog:
@@ -37,15 +54,15 @@ class AccessLog:
         self._poll = select.poll()
         self._poll.register(out, select.POLLOUT)
 
-    def watch(self, exchange: Exchange) -> None:
-        """Log this exchange once it is answered, if chance will have it."""
+    def watch(self) -> Note:
+        """What to tell of the answer to what was asked now; a line is written if chance wills it."""
         begun, chosen = time.monotonic_ns(), random.random() < self.share
 
-        def note(exchange: Exchange, status: int, length: int) -> None:
+        def note(asked: Asked, status: int, length: int) -> None:
             if chosen or status >= 500:
-                self._take(_line(exchange, status, length, time.monotonic_ns() - begun))
+                self._take(_line(asked, status, length, time.monotonic_ns() - begun))
 
-        exchange.observer = note
+        return note
 
     def _take(self, line: bytes) -> None:
         if not self._lines:
@@ -67,8 +84,8 @@ class AccessLog:
             del lines[:count]
 
 
-def _line(exchange: Exchange, status: int, length: int, duration: int) -> bytes:
-    names = trace.fields(exchange.names)
+def _line(asked: Asked, status: int, length: int, duration: int) -> bytes:
+    names = trace.fields(asked.names)
     line: dict[str, Any] = {
         "@timestamp": datetime.now(UTC).isoformat(timespec="microseconds"),
         "log.level": "info" if status < 500 else "error",
@@ -77,15 +94,15 @@ def _line(exchange: Exchange, status: int, length: int, duration: int) -> bytes:
         "event.dataset": "penstock.access",
         "event.duration": duration,
         "http.request.id": names["request"],
-        "http.request.method": exchange.method.decode("latin-1"),
+        "http.request.method": asked.method.decode("latin-1"),
         "http.response.status_code": status,
         "http.response.body.bytes": length,
-        "url.path": exchange.path[:512],
+        "url.path": asked.path[:512],
         "trace.id": names["trace"],
         "span.id": names["span"],
     }
-    if exchange.client:
-        line["user.name"] = exchange.client
-    if exchange.served is not None:
-        line |= exchange.served.log_fields
+    if asked.client:
+        line["user.name"] = asked.client
+    if asked.served is not None:
+        line |= asked.served.log_fields
     return _encode(line)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from registry.logs import get_logger
-from serving.errors import MethodNotAllowed, ModelFailed, RequestError, Unauthorized, UnknownPath
+from serving.errors import (
+    SURPRISES,
+    MethodNotAllowed,
+    ModelFailed,
+    RequestError,
+    Unauthorized,
+    UnknownPath,
+)
 from serving.gateway import trace
 from serving.gateway.access import AccessLog
 from serving.gateway.catalog import Catalog
@@ -24,8 +31,6 @@ log = get_logger(__name__)
 
 #: Paths of models that are remembered.
 MOST_PATHS = 256
-#: What the client did nothing to deserve: told in the log with the names of the request.
-SURPRISES = (500, 504)
 
 
 class App:
@@ -61,7 +66,7 @@ class App:
     def handle(self, exchange: Exchange) -> None:
         """Answer an exchange, now or when its rows are computed. Never raises."""
         if self._access is not None:
-            self._access.watch(exchange)
+            exchange.observer = self._access.watch()
         try:
             if exchange.fault is not None:
                 self._fail(exchange, exchange.fault)

@@ -132,7 +132,10 @@ class Connection(RequestParser, asyncio.Protocol):
         self._lingering = True
         exchange = Exchange(self)
         exchange.fault = error
-        exchange.headers = self._parsing.headers if self._started else {}
+        if self._started:
+            # The form of an error depends on the path, as far as that has come.
+            exchange.headers = self._parsing.headers
+            exchange.path = self._parsing.path.partition("?")[0]
         exchange.keep_alive = False
         self._pipeline.append(exchange)
         self._advance()

@@ -13,6 +13,7 @@ from serving.gateway.exchange import JSON, OCTETS, Exchange
 from serving.gateway.inputs import Grid, Inputs
 from serving.gateway.protocols import binary, mlflow, oip
 from serving.gateway.protocols.oip import InferRequest
+from serving.gateway.sampler import Sampler
 from serving.gateway.served import Served
 from serving.gateway.work import Work
 
@@ -23,8 +24,15 @@ Fail = Callable[[Exchange, RequestError], None]
 class Inference:
     """Admits requests and answers them when their rows are computed."""
 
-    def __init__(self, catalog: Catalog, clock: Callable[[], float], timeout: float) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Callable[[], float],
+        timeout: float,
+        sampler: Sampler | None = None,
+    ) -> None:
         self._catalog = catalog
+        self._sampler = sampler
         self._clock = clock
         self._timeout = timeout
 
@@ -55,7 +63,7 @@ class Inference:
         timeout = min(request.timeout or self._timeout, self._timeout)
         work = self._work(exchange, served, inputs, timeout, reply, fail)
         work.priority = request.priority
-        self._submit(exchange, dispatcher, work)
+        self._submit(exchange, dispatcher, served, work)
 
     def invoke(self, exchange: Exchange, fail: Fail) -> None:
         """`POST /invocations`."""
@@ -72,7 +80,7 @@ class Inference:
             exchange.answer(200, _predictions(by, result), headers=by.headers)
 
         work = self._work(exchange, served, inputs, self._timeout, reply, fail)
-        self._submit(exchange, dispatcher, work)
+        self._submit(exchange, dispatcher, served, work)
 
     def _answer_plain(
         self,
@@ -96,9 +104,13 @@ class Inference:
 
         deadline = self._clock() + self._timeout
         work = Work(matrix, served.encoding, Grid(matrix), deadline, finish)
-        self._submit(exchange, dispatcher, work)
+        self._submit(exchange, dispatcher, served, work)
 
-    def _submit(self, exchange: Exchange, dispatcher: Dispatcher, work: Work) -> None:
+    def _submit(
+        self, exchange: Exchange, dispatcher: Dispatcher, served: Served, work: Work
+    ) -> None:
+        if self._sampler is not None:
+            self._sampler.watch(work, exchange.names, served)
         dispatcher.submit(work)
         exchange.cancelled = lambda: dispatcher.cancel(work)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from serving.gateway.catalog import Catalog
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.metrics import Metrics
+from serving.gateway.sampler import Sampler
 from serving.gateway.scraping import Scraping
 from serving.gateway.state import State
 from serving.options import Options
@@ -27,6 +28,8 @@ class Parts:
     door: Doorkeeper
     clock: Callable[[], float]
     look_again: Callable[[str], None]
+    #: Tells the request log of requests, if there is one.
+    sampler: Sampler | None = None
 
 
 class Entrance(Protocol):

@@ -20,6 +20,7 @@ from serving.gateway.dispatch import Dispatcher
 from serving.gateway.doorkeeper import Doorkeeper
 from serving.gateway.metrics import Metrics
 from serving.gateway.parts import Entrance, Parts
+from serving.gateway.sampler import Sampler
 from serving.gateway.scraping import Scraping
 from serving.gateway.served import Served
 from serving.gateway.state import State
@@ -71,16 +72,19 @@ def run(channel: Channel, enter: Callable[[Parts], Entrance]) -> None:
     received = channel.receive()
     if received is None:
         return
-    start, (listener,) = _decode(received[0]), received[1]
+    start, sockets = _decode(received[0]), [socket.socket(fileno=each) for each in received[1]]
     assert isinstance(start, Start)
     configure(start.options.log_level)
-    uvloop.run(_serve(channel, start, socket.socket(fileno=listener), enter))
+    uvloop.run(_serve(channel, start, sockets, enter))
 
 
 async def _serve(
-    channel: Channel, start: Start, listener: socket.socket, enter: Callable[[Parts], Entrance]
+    channel: Channel,
+    start: Start,
+    sockets: list[socket.socket],
+    enter: Callable[[Parts], Entrance],
 ) -> None:
-    await Gateway(channel, start, listener, enter).run()
+    await Gateway(channel, start, sockets, enter).run()
 
 
 class Gateway:
@@ -90,10 +94,11 @@ class Gateway:
         self,
         channel: Channel,
         start: Start,
-        listener: socket.socket,
+        sockets: list[socket.socket],
         enter: Callable[[Parts], Entrance],
     ) -> None:
         options = start.options
+        listener, *queues = sockets
         self._loop = asyncio.get_running_loop()
         self._channel = channel
         self._listener = listener
@@ -109,6 +114,9 @@ class Gateway:
         self._door = Doorkeeper(
             self._metrics, required=options.tokens, open_metrics=options.open_metrics
         )
+        self._sampler = (
+            Sampler(options.request_log, queues[0], self._metrics, clock) if queues else None
+        )
         parts = Parts(
             options,
             self._catalog,
@@ -118,6 +126,7 @@ class Gateway:
             self._door,
             clock,
             lambda model: self._send(Check(model)),
+            self._sampler,
         )
         self._entrance = enter(parts)
         self._generations: dict[int, Served] = {}
@@ -256,4 +265,6 @@ class Gateway:
         if self._opening is not None:
             await self._opening
         await self._entrance.close()
+        if self._sampler is not None:
+            self._sampler.flush()
         self._done.set()

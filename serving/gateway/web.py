@@ -30,7 +30,7 @@ def _app(parts: Parts) -> App:
     options = parts.options
     return App(
         parts.catalog,
-        Inference(parts.catalog, parts.clock, options.request_timeout),
+        Inference(parts.catalog, parts.clock, options.request_timeout, parts.sampler),
         parts.metrics,
         parts.state,
         parts.look_again,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 import ssl
@@ -13,25 +12,14 @@ from typing import Any
 
 import pytest
 
-from registry.errors import ConfigError, Refused
+from registry.errors import ConfigError
 from registry.settings import Settings
 from serving.encryption import Encryption, open_encryption
 from serving.loadclient import Load
 from serving.options import Options
+from tests.serving.certificates import certify, digest, shown
 from tests.serving.conftest import BODIES, ROWS, Trained
 from tests.serving.rig import Publisher, Service, eventually, service
-
-
-def certify(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate for the loopback that is its own authority, and its key."""
-    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", "1", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return certificate, key
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +41,6 @@ def secure(
     }
     with service(publisher, folder / "service", **given) as running:
         yield running
-
-
-def shown(running: Service) -> str:
-    """The digest of the certificate that a new connection is shown."""
-    host, port = running.address.split(":")
-    return hashlib.sha256(
-        ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, int(port))))
-    ).hexdigest()
-
-
-def digest(certificate: Path) -> str:
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
 
 
 def test_predictions_come_over_tls(secure: Service, bundles: dict[str, Trained]) -> None:
@@ -121,15 +97,15 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
     authority = tmp_path / "before.pem"
     authority.write_bytes(certificate.read_bytes())
     with run(serving_tls_certificate=certificate, serving_tls_key=key) as running:
-        assert shown(running) == before
+        assert shown(running.address) == before
         newer, newer_key = certify(tmp_path, "newer")
         # First the certificate alone, which the old key does not fit: the old pair goes on.
         newer.replace(certificate)
         eventually("the odd pair is told", lambda: "certificate not renewed" in running.log)
-        assert shown(running) == before
+        assert shown(running.address) == before
         newer_key.replace(key)
         after = digest(certificate)
-        eventually("the new one", lambda: shown(running) == after)
+        eventually("the new one", lambda: shown(running.address) == after)
         # The connection that was there before goes on.
         assert running.post("/invocations", json.loads(BODIES[0])).status_code == 200
 
@@ -157,9 +133,3 @@ def test_a_public_address_without_tls_is_told(capsys: pytest.CaptureFixture[str]
     assert "no TLS" in capsys.readouterr().out
     Options.from_settings(Settings.load({}, **public, serving_tls_certificate="c")).tell_exposure()
     assert "no TLS" not in capsys.readouterr().out
-
-
-def test_grpc_is_refused_beside_a_certificate() -> None:
-    both = {"serving_tls_certificate": "c", "serving_grpc_port": "0"}
-    with pytest.raises(Refused, match="gRPC would be served without TLS"):
-        Options.from_settings(Settings.load({}, **both)).check_bind()

@@ -67,7 +67,7 @@ def test_health_is_open_and_the_rest_is_not(guarded: tuple[Service, Path]):
     refused = running.client.post(f"{running.url}/invocations", json={"instances": ROWS})
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == 'Bearer realm="penstock"'
-    assert "Authorization: Bearer" in refused.json()["error"]
+    assert "Authorization: Bearer" in refused.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from serving.gateway.inference import Inference
 from serving.gateway.parts import Parts
 from serving.gateway.protocols import oip
 from serving.gateway.rpc import translate
+from serving.gateway.rpc.exchange import RpcExchange
 from serving.gateway.rpc.schema import MESSAGES
 from serving.gateway.work import Work
 
@@ -27,9 +28,10 @@ class Infer:
         self._clock = parts.clock
         self._timeout = parts.options.request_timeout
         self._inference = Inference(parts.catalog, parts.clock, self._timeout)
+        self._sampler = parts.sampler
 
-    async def one(self, message: Any, remaining: float | None) -> Any:
-        """Answer a ModelInferRequest whose client waits for `remaining` seconds more.
+    async def one(self, call: RpcExchange, message: Any, remaining: float | None) -> Any:
+        """Answer a ModelInferRequest of `call` whose client waits for `remaining` seconds more.
 
         A client that goes away cancels this, and its rows are dropped. Raises RequestError.
         """
@@ -53,6 +55,8 @@ class Infer:
         work = Work(
             served.encode(inputs), served.encoding, inputs, deadline, finish, request.priority
         )
+        if self._sampler is not None:
+            self._sampler.watch(work, call.names, served)
         dispatcher.submit(work)
         try:
             await settled
@@ -62,14 +66,22 @@ class Infer:
         if work.error is not None or work.result is None:
             raise work.error or RequestError("the request was dropped")
         self._inference.count(work)
+        call.served = work.pin
         return translate.answer(work.pin, request, work.result)
 
 
 class Stream:
     """One ModelStreamInfer: answers in the order of the requests, which run side by side."""
 
-    def __init__(self, infer: Infer, requests: AsyncIterator[Any], remaining: float | None) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        call: RpcExchange,
+        requests: AsyncIterator[Any],
+        remaining: float | None,
+    ) -> None:
         self._infer = infer
+        self._call = call
         self._requests = requests
         loop = asyncio.get_running_loop()
         self._ends = loop.time() + remaining if remaining is not None else None
@@ -101,7 +113,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         remaining = self._ends - loop.time() if self._ends is not None else None
         try:
-            return _Part(infer_response=await self._infer.one(message, remaining))
+            return _Part(infer_response=await self._infer.one(self._call, message, remaining))
         except RequestError as error:
             # The id tells the client which of its requests it was.
             return _Part(error_message=str(error), infer_response={"id": message.id})

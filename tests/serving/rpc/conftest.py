@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tritonclient.grpc as triton
@@ -11,9 +12,13 @@ from tests.serving.conftest import Trained
 from tests.serving.rig import PATIENCE, Publisher, Service, eventually, service
 
 
-def client_of(running: Service) -> triton.InferenceServerClient:
-    """A client, as soon as the gateway answers."""
-    client = triton.InferenceServerClient(running.grpc_address)
+def client_of(running: Service, authority: Path | None = None) -> triton.InferenceServerClient:
+    """A client, as soon as the gateway answers; over TLS if it trusts the certificate `authority`."""
+    client = triton.InferenceServerClient(
+        running.grpc_address,
+        ssl=authority is not None,
+        root_certificates=str(authority) if authority is not None else None,
+    )
     eventually("gRPC", lambda: ready(client))
     return client
 

@@ -40,7 +40,7 @@ class Moody(OwnPredictor):
     def _misbehave(self) -> None:
         match self._content.get("mood", ""):
             case "raises":
-                raise ValueError("not in the mood")
+                raise ValueError(self._content.get("words", "not in the mood"))
             case "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hangs":
