@@ -16,6 +16,7 @@ from registry.logs import get_logger
 from serving.accounts import Accounts
 from serving.backoff import Backoff
 from serving.children import Child, Children
+from serving.crew import STEADY, Worker
 from serving.errors import ChildDied, Rejected
 from serving.generation import Generation
 from serving.link import create_link
@@ -44,7 +45,7 @@ from serving.messages import (
     decoder,
 )
 from serving.options import Options
-from serving.pool import STEADY, Pool, Worker
+from serving.pool import Pool
 
 log = get_logger(__name__)
 _decoder = decoder(FromGateway)
@@ -253,7 +254,8 @@ class Front:
         """Make a link and give each side its end. If one is dead the other reads end of file."""
         link = create_link(worker.layout)
         generation = pool.generation
-        connect = Connect(generation.model, generation.number, worker.number, worker.layout)
+        model, number = generation.model, generation.number
+        connect = Connect(model, number, worker.number, worker.layout, worker.place)
         with contextlib.suppress(ChildDied):
             worker.child.send(Attach(worker.layout), link.for_worker)
         self._send(connect, list(link.for_gateway))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from registry.models.places import Leg, Place
 from serving.arena import Layout
 from serving.options import Options
 
@@ -44,7 +45,7 @@ class Load(Message, frozen=True, tag=True):
     """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows.
 
     `nice` is the niceness meanwhile. `contract`, if not empty, is the folder of the bundle that is
-    live: all that it takes must be taken.
+    live: all that it takes must be taken. `place` is "model", or the stage that the child is to be.
     """
 
     folder: str
@@ -53,6 +54,7 @@ class Load(Message, frozen=True, tag=True):
     log_level: str
     nice: int = 0
     contract: str = ""
+    place: Leg = "model"
 
 
 class Attach(Message, frozen=True, tag=True):
@@ -73,7 +75,9 @@ class Validated(Message, frozen=True, tag=True):
     """The golden rows agree; ready for links. `features` and `outputs` are column counts.
 
     `private` and `shared` are the bytes by which the process grew at most while it loaded: memory of
-    its own, and mapped files that it shares with its siblings. `stages` tells the seconds of `load`, `warm` and `golden`.
+    its own, and mapped files that it shares with its siblings. `stages` tells the seconds of `load`,
+    `warm` and `golden`. `places` are the stages that the bundle needs beside the model; `batch` is how
+    many rows this process takes at once, 0 if any number.
     """
 
     features: int
@@ -81,6 +85,8 @@ class Validated(Message, frozen=True, tag=True):
     private: int = 0
     shared: int = 0
     stages: dict[str, float] = {}
+    places: tuple[Place, ...] = ()
+    batch: int = 0
 
 
 class Answered(Message, frozen=True, tag=True):
@@ -142,6 +148,7 @@ class Connect(Message, frozen=True, tag=True):
     generation: int
     worker: int
     layout: Layout
+    place: Leg = "model"
 
 
 class Activate(Message, frozen=True, tag=True):

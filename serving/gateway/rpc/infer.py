@@ -50,9 +50,8 @@ class Infer:
                 settled.set_result(None)
 
         deadline = self._clock() + timeout
-        work = Work(
-            served.encode(inputs), served.encoding, inputs, deadline, finish, request.priority
-        )
+        rows, encoding = served.rows_of(inputs), served.entry.encoding
+        work = Work(rows, encoding, inputs, deadline, finish, request.priority)
         dispatcher.submit(work)
         try:
             await settled

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from registry.models.signature import Matrix
 from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
-from serving.gateway.batcher import Batch, Batcher, Policy
+from serving.gateway.batch import Batch, Policy
+from serving.gateway.batcher import Batcher
 from serving.gateway.work import Work
 
 
