@@ -23,7 +23,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class PayloadMemory:
-    """`limit` bytes, of which as much is used as payloads need. Made when the first is asked for."""
+    """`limit` bytes of addresses; memory is taken for what payloads need. Raises OSError if made in vain."""
 
     def __init__(self, limit: int) -> None:
         self.limit = -(-limit // STEP) * STEP
@@ -33,23 +33,12 @@ class PayloadMemory:
         self._holes = [(0, self.limit)]
         self._reserved = 0
         self._touched = False
-        self._file = self._read_only = -1
-        self._memory: mmap.mmap | None = None
-
-    def descriptor(self) -> int:
-        """A descriptor of the memory that cannot be mapped writable. Raises OSError."""
-        self._open()
-        return self._read_only
-
-    def _open(self) -> mmap.mmap:
-        if self._memory is None:
-            self._file = os.memfd_create("penstock-payloads", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            os.ftruncate(self._file, self.limit)
-            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, _SEALS)
-            path = f"/proc/self/fd/{self._file}"
-            self._read_only = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self._memory = mmap.mmap(self._file, self.limit)
-        return self._memory
+        self._file = os.memfd_create("penstock-payloads", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self._file, self.limit)
+        fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, _SEALS)
+        #: A descriptor that cannot be mapped writable, for stages.
+        self.read_only = os.open(f"/proc/self/fd/{self._file}", os.O_RDONLY | os.O_CLOEXEC)
+        self._memory = mmap.mmap(self._file, self.limit)
 
     def take(self, size: int) -> tuple[int, memoryview]:
         """Where `size` bytes are free, and a view to write them; they are taken until `free`.
@@ -72,14 +61,13 @@ class PayloadMemory:
         self._holes[index : index + 1] = [(start + size, stop)] if start + size < stop else []
         self.used += size
         self._touched = True
-        return start, memoryview(self._open())[start : start + size]
+        return start, memoryview(self._memory)[start : start + size]
 
     def _reserve(self, stop: int) -> None:
         if stop <= self._reserved:
             return
         stop = -(-stop // STEP) * STEP
         try:
-            self._open()
             os.posix_fallocate(self._file, self._reserved, stop - self._reserved)
         except OSError as error:
             raise _full() from error
@@ -100,18 +88,16 @@ class PayloadMemory:
 
     def trim(self) -> None:
         """Give pages back to the system if nothing was here since this was last called."""
-        if not self._touched and not self.used and self._reserved > STEP and self._memory:
+        if not self._touched and not self.used and self._reserved > STEP:
             self._memory.madvise(mmap.MADV_REMOVE, STEP, self._reserved - STEP)
             self._reserved = STEP
         self._touched = False
 
     def close(self) -> None:
         """Unmap and close. Views handed out must be gone."""
-        if self._memory is not None:
-            self._memory.close()
-            os.close(self._file)
-            os.close(self._read_only)
-            self._memory = None
+        self._memory.close()
+        os.close(self._file)
+        os.close(self.read_only)
 
 
 def _aligned(size: int) -> int:

@@ -15,7 +15,7 @@ from registry.models.stage import Ready, open_stage
 from registry.models.stages import StageUse, width_of
 from serving.answering import Answering, live
 from serving.channel import Channel
-from serving.errors import RequestError
+from serving.errors import RequestError, ServingError
 from serving.footprint import Footprint
 from serving.frame import Frame
 from serving.link import WorkerEnd
@@ -86,4 +86,10 @@ def columns_of(inputs: Sequence[Input], matrix: Matrix, payloads: memoryview) ->
 
 
 def _cut(payloads: memoryview, start: float, size: float) -> memoryview | None:
-    return None if math.isnan(start) else payloads[int(start) : int(start) + int(size)]
+    if math.isnan(start):
+        return None
+    payload = payloads[int(start) : int(start) + int(size)]
+    if len(payload) != size:
+        # An empty payload in its place would be a wrong answer.
+        raise ServingError("a row points at bytes that the gateway does not share")
+    return payload

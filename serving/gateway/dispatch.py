@@ -153,7 +153,7 @@ class Dispatcher:
             link.close()
             return
         if place == "pre" and (memory := served.encoder.memory) is not None:
-            link.share(memory.descriptor())
+            link.share(memory.read_only)
         self._lanes[place].connect(leg, process, link)
 
     def flip(self, served: Served) -> None:

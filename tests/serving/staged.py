@@ -19,7 +19,10 @@ if _TEAM not in usecases.__path__:
 
 
 def sums(folder: Path, version: int = 1) -> Bundle:
-    """A bundle that answers the sum of the bytes of its payload; twice that in version 2."""
+    """A bundle that answers the sum of the bytes of its payload; twice that in version 2.
+
+    Version 3 raises, version 4 ends its process, once they serve.
+    """
     from usecases.payloads import stages  # type: ignore[import-not-found]
 
     folder.mkdir(parents=True)

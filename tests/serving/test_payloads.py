@@ -114,8 +114,8 @@ def test_what_never_fits_is_told_from_what_does_not_fit_now(memory: PayloadMemor
 
 def test_who_gets_the_descriptor_can_only_read(memory: PayloadMemory) -> None:
     with pytest.raises(PermissionError):
-        mmap.mmap(memory.descriptor(), LIMIT)
-    mmap.mmap(memory.descriptor(), LIMIT, prot=mmap.PROT_READ).close()
+        mmap.mmap(memory.read_only, LIMIT)
+    mmap.mmap(memory.read_only, LIMIT, prot=mmap.PROT_READ).close()
 
 
 @given(
@@ -135,7 +135,7 @@ def test_a_stage_gets_what_was_sent(rows: list[tuple[bytes, float, int, bytes | 
     memory = PayloadMemory(LIMIT)
     columns = dict(zip(("a", "n", "whole", "b"), map(list, zip(*rows, strict=True)), strict=True))
     matrix = PayloadEncoder(INPUTS, memory).encode_columns(columns)
-    with mmap.mmap(memory.descriptor(), LIMIT, prot=mmap.PROT_READ) as mapped:
+    with mmap.mmap(memory.read_only, LIMIT, prot=mmap.PROT_READ) as mapped:
         got = columns_of(INPUTS, matrix, memoryview(bytes(mapped)))
     assert [a if a is None else bytes(a) for a in got["a"]] == columns["a"]
     assert [bytes(b) for b in got["b"]] == [

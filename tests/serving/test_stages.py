@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +84,16 @@ def body(payload: bytes) -> bytes:
 def descriptors(pid: int) -> list[Path]:
     """What a process has open."""
     return list(Path(f"/proc/{pid}/fd").iterdir())
+
+
+def summed(service: Service, payload: bytes) -> bool:
+    """Whether a payload gets its sum."""
+    return sum_of(ask(service, payload)) == sum(payload)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    return not alive(pid)
 
 
 def reached(service: Service, revision: int) -> bool:
@@ -258,6 +269,56 @@ def test_killed_and_hanging_stages_fail_no_request(
         assert note.body["predictions"] == [sum(good[note.request])]
 
 
+def test_a_dead_gateway_takes_nothing_of_a_stage_with_it(
+    publisher: Publisher, tmp_path: Path, run: Run
+) -> None:
+    """Stage processes stay; what they had mapped of a gateway that is gone they let go of."""
+    publisher.publish("sums", staged.sums(tmp_path / "sums").folder)
+    with run("sums") as service:
+        stages = service.processes("pen:pre:sums")
+        for number in range(4):
+            gateway = service.processes("pen:gateway")[0]
+            os.kill(gateway, signal.SIGKILL)
+            eventually("its end", partial(gone, gateway))
+            payload = bytes([number]) * 100_000
+            eventually("an answer", partial(summed, service, payload))
+        assert service.processes("pen:pre:sums") == stages
+        for stage in stages:
+            maps = Path(f"/proc/{stage}/maps").read_text()
+            assert maps.count("penstock-payloads") == 1
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_stage_that_cannot_answer_makes_way_for_the_model_before(
+    publisher: Publisher, tmp_path: Path, run: Run, version: int
+) -> None:
+    """Whether it raises (the trial counts it) or its processes end (the breaker opens)."""
+    publisher.publish("sums", staged.sums(tmp_path / "good").folder)
+    settings = {"serving_breaker_deaths": 2, "serving_trial_requests": 4}
+    with run("sums", **settings) as service:
+        publisher.publish("sums", staged.sums(tmp_path / "bad", version).folder)
+        service.wait_for_page("2: active")
+        statuses = [ask(service, b"\x01").status_code for _ in range(4)]
+        assert 500 in statuses
+        eventually("the way back", lambda: sum_of(ask(service, b"\x01\x02")) == 3)
+        assert service.revision("sums") == 1
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(sums: Service) -> None:
+    host, _, port = sums.address.rpartition(":")
+    payload = b"sleep" + bytes(500_000)
+    head = (
+        f"POST /v2/models/sums/infer HTTP/1.1\r\nhost: x\r\ncontent-length: {len(payload)}\r\n"
+        "inference-header-content-length: 0\r\n\r\n"
+    )
+    for _ in range(6):
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(head.encode() + payload)
+    empty = "\npenstock_payload_bytes{} 0\n"
+    eventually("no payload", lambda: empty in sums.get("/metrics").text)
+    assert sum_of(ask(sums, b"\x05")) == 5
+
+
 def test_reloads_between_versions_of_a_stage_never_mix_them(
     publisher: Publisher, tmp_path: Path, run: Run
 ) -> None:
@@ -344,6 +405,7 @@ def test_the_memory_for_payloads_is_bounded_and_given_back(sums: Service) -> Non
     """What can never fit is 413, what does not fit now is 503; and nothing is left behind."""
     assert ask(sums, bytes(5 << 20)).status_code == 413
     gateway = sums.processes("pen:gateway")[0]
+    assert sum_of(ask(sums, b"")) == 0
     opened = len(descriptors(gateway))
     slow = b"sleep" + bytes(1 << 20)
     with ThreadPoolExecutor(12) as several, httpx.Client(trust_env=False, timeout=60) as client:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,12 @@ from registry.models.stage import Stage
 
 #: What a payload begins with, for a stage to misbehave.
 REFUSE, RAISE, DIE, SLEEP = b"refuse", b"raise", b"die", b"sleep"
+
+
+def serves() -> bool:
+    """Whether this is a stage process that has started: it starts on another thread."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and Path("/proc/self/comm").read_text().startswith("pen:")
 
 
 class Sums(Stage):
@@ -39,7 +46,7 @@ class Sums(Stage):
             raise BadData("the payload refuses", "it says so")
         if word.startswith(RAISE):
             raise ValueError("secret of the stage")
-        if threading.current_thread() is threading.main_thread():
+        if serves():
             if word.startswith(DIE):
                 os.kill(os.getpid(), signal.SIGKILL)
             if word.startswith(SLEEP):
@@ -53,6 +60,25 @@ class Doubles(Sums):
 
     def sum(self, payload: memoryview) -> float:
         return 2.0 * super().sum(payload)
+
+
+class Raises(Sums):
+    """Version 3, which fails on every payload once it serves."""
+
+    version = 3
+    word = RAISE
+
+    def sum(self, payload: memoryview) -> float:
+        if serves():
+            self.obey(self.word)
+        return super().sum(payload)
+
+
+class Dies(Raises):
+    """Version 4, whose process ends."""
+
+    version = 4
+    word = DIE
 
 
 class Mixed(Stage):
@@ -110,4 +136,4 @@ class Percent(Halves):
         return {"probability": 100 * columns["probability"]}
 
 
-STAGES = (Sums, Doubles, Mixed, Halves, Negates, Percent)
+STAGES = (Sums, Doubles, Raises, Dies, Mixed, Halves, Negates, Percent)
