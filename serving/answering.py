@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from registry.errors import PenstockError
 from registry.logs import configure, get_logger
@@ -72,6 +72,9 @@ def _be_nice(nice: int) -> None:
 class Answering(ABC):
     """Answers the loans of every link it was given, in the order in which they come."""
 
+    #: Whether gateways share payloads with it.
+    shares: ClassVar[bool] = False
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._links: dict[int, WorkerEnd] = {}
@@ -95,7 +98,7 @@ class Answering(ABC):
             return False
         message: Any = _decode(received[0])
         assert isinstance(message, Attach)
-        link = WorkerEnd(message.layout, received[1])
+        link = WorkerEnd(message.layout, received[1], shares=self.shares)
         self._links[link.fileno()] = link
         self._poll.register(link.fileno(), select.POLLIN)
         return True

@@ -185,9 +185,13 @@ class GatewayEnd(Generic[T]):
 class WorkerEnd:
     """The worker's end: receives loans in order and answers each."""
 
-    def __init__(self, layout: Layout, descriptors: list[int]) -> None:
-        """Take over `descriptors` (socket, inputs read-only, outputs)."""
+    def __init__(self, layout: Layout, descriptors: list[int], *, shares: bool = False) -> None:
+        """Take over `descriptors` (socket, inputs read-only, outputs).
+
+        `shares` says that a SHARE may come, which takes a slower call to receive.
+        """
         self._socket, self._arena = _map(layout, descriptors, gateway=False)
+        self._shares = shares
         #: What the gateway shares: the bytes of payloads. Empty until it did.
         self.payloads = memoryview(b"")
 
@@ -203,9 +207,13 @@ class WorkerEnd:
         Raises:
             FrameError: the frame is not one that lends a buffer of this arena.
         """
-        flags = socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC
+        descriptors: list[int] = []
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, SIZE, 1, flags)
+            if self._shares:
+                flags = socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC
+                data, descriptors, _, _ = socket.recv_fds(self._socket, SIZE, 1, flags)
+            else:
+                data = self._socket.recv(SIZE, socket.MSG_WAITALL)
         except ConnectionError:
             return None
         if len(data) < SIZE:
@@ -223,6 +231,7 @@ class WorkerEnd:
         size = os.fstat(descriptor).st_size
         self.payloads = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
         os.close(descriptor)
+        self._shares = False
 
     def inputs(self, frame: Frame) -> Matrix:
         """The lent rows, which the kernel keeps this process from writing."""

@@ -56,6 +56,8 @@ def _prepare(load: Load, channel: Channel) -> tuple[Loaded, Validated]:  # noqa:
 class StageWorker(Answering):
     """Answers loans with what its stage makes of their rows."""
 
+    shares = True
+
     def __init__(self, channel: Channel, loaded: Loaded) -> None:
         super().__init__(channel)
         self._stage = loaded.ready

@@ -30,7 +30,7 @@ class Sums(BaseTaskHandler):  # type: ignore[misc]
     def handle(self, *tasks: Task) -> None:
         """Sum what each task points at."""
         for task in tasks:
-            task.sum = float(np.frombuffer(task.payload, np.uint8).sum(dtype=np.int64))
+            task.sum = float(np.frombuffer(task.payload, np.uint8).sum(dtype=np.uint32))
 
 
 async def predict(request: web.Request) -> web.Response:

@@ -39,7 +39,7 @@ class Sums(Stage):
 
     def sum(self, payload: memoryview) -> float:
         self.obey(bytes(payload[:6]))
-        return float(np.frombuffer(payload, np.uint8).sum(dtype=np.int64))
+        return float(np.frombuffer(payload, np.uint8).sum(dtype=np.uint32))
 
     def obey(self, word: bytes) -> None:
         if word.startswith(REFUSE):
