@@ -66,6 +66,10 @@ def tensors(served: Served) -> list[dict[str, Any]]:
     ]
 
 
+def _is_text(value: bytes) -> bool:
+    return value.decode("utf-8", "replace").encode() == value
+
+
 def _json(value: Any) -> Any:
     """A value as JSON; bytes that are no text can only be shown, not sent, that way."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -94,8 +98,8 @@ def curl_infer(served: Served, about: State) -> str:
     lines = ",\n".join(f"  {json.dumps(tensor)}" for tensor in tensors(served))
     path = f"/v2/models/{served.announced.model}/infer"
     (payload, *others) = row_of(served).values()
-    if isinstance(payload, bytes) and not others:
-        # The whole body is the only input: bytes go as they are.
+    if isinstance(payload, bytes) and not others and not _is_text(payload):
+        # The whole body is the only input: bytes go as they are, and so does the answer.
         data = base64.b64encode(payload).decode()
         sent = curl(about, path, "", "-H", "Inference-Header-Content-Length: 0")
         return f"echo {data} | base64 -d | {sent} --data-binary @-"

@@ -9,6 +9,8 @@ import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from tests.serving import models, staged
 from tests.serving.conftest import Trained
 from tests.serving.moody import ENVIRONMENT
 from tests.serving.rig import Publisher, Service, alive, eventually, service
+from tests.serving.test_openapi import ask_everything, blocks
 
 Run = Callable[..., Any]
 RAW = {"Inference-Header-Content-Length": "0"}
@@ -174,10 +177,24 @@ def test_pages_show_the_payload(sums: Service) -> None:
     example = document["paths"]["/invocations"]["post"]["requestBody"]["content"][
         "application/json"
     ]["example"]
-    assert sums.post("/invocations", example).json()["predictions"] == [6]
+    assert sums.post("/invocations", example).json()["predictions"] == [256]
     metrics = sums.get("/metrics").text
     assert 'stage_duration_seconds_count{model="sums"' in metrics
     assert 'role="stage",model="sums"} 2' in metrics
+
+
+def test_the_lines_of_the_guide_can_be_pasted(sums: Service) -> None:
+    infer, invocations, csv, python = blocks(sums.get("/docs").text)
+    for line in (infer, invocations, csv):
+        out = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=60)
+        assert out.stdout.endswith(struct.pack("<d", 256)) or b"[256.0]" in out.stdout
+    ran = subprocess.run([sys.executable, "-c", python], capture_output=True, check=True, text=True)
+    assert ran.stdout == "[256.]\n"
+
+
+def test_schemathesis_finds_nothing(sums: Service) -> None:
+    assert len(ask_everything(sums)) > 20
+    assert sums.ready
 
 
 # a model between two stages -------------------------------------------------------------------

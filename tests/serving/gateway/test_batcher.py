@@ -131,12 +131,12 @@ def test_a_target_that_wants_another_way_hands_the_work_back() -> None:
     batcher.on_stale = turned.append
     other = FakeTarget(2, "b")
 
-    def stale(_: Any) -> Matrix:
-        raise Stale
+    class Stubborn(FakeTarget):
+        def encode(self, source: Any) -> Matrix:
+            raise Stale
 
     work, ended = work_of(other, [1])
-    batcher.target = FakeTarget(1)
-    batcher.target.encode = stale  # type: ignore[method-assign]
+    batcher.target = Stubborn(1)
     batcher.admit(work, 0.0)
     assert batcher.take(0.0) is None
     assert (turned, ended, batcher.rows, batcher.unsettled) == ([work], [], 0, 0)

@@ -32,7 +32,7 @@ class Sums(Stage):
     name = "sums"
     inputs = (Input("payload", "bytes", missing="error"),)
     outputs = ("sum",)
-    examples = ({"payload": b"\x01\x02\x03"}, {"payload": b"\xff" * 1000})
+    examples = ({"payload": b"\xff\x00\x01"}, {"payload": b"\xff" * 1000})
 
     def apply(self, columns: Mapping[str, Any]) -> Mapping[str, Column]:
         return {"sum": np.array([self.sum(payload) for payload in columns["payload"]])}
