@@ -1,4 +1,4 @@
-"""A model file from elsewhere, committed like any artifact."""
+"""A model file from elsewhere, or a stage alone, committed like any artifact."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from registry.artifacts.manifest import Manifest, Reference
 from registry.artifacts.provenance import producer_of, refuse_dirty_production, running_code
 from registry.artifacts.retract import read_epochs
 from registry.errors import NotFound
+from registry.models.building import build_identity
 from registry.models.bundle import Bundle
 from registry.models.importing import import_model
+from registry.models.stage import newest_stage
 
 #: Raised when the same file would become a different bundle.
 VERSION = 1
@@ -50,40 +52,69 @@ class Imported:
     outputs: tuple[str, ...]
 
 
-def import_file(
-    registry: Registry, file: Path, name: str, *, sample: Path | None, outputs: Sequence[str]
-) -> Imported:
-    """Commit the model in `file` as an artifact of the family `model`, if it is not there yet.
+@dataclass(frozen=True)
+class Source:
+    """What a model is made of: a `file` or, without one, what the stage `pre` makes.
+
+    `sample` is a Parquet file with rows. `outputs` names the outputs. `pre` and `post` are the stages
+    before and after the model, as `usecase/name`; empty: none.
+    """
+
+    file: Path | None
+    sample: Path | None = None
+    outputs: Sequence[str] = ()
+    pre: str = ""
+    post: str = ""
+
+
+def import_file(registry: Registry, source: Source, name: str) -> Imported:
+    """Commit the model in `source` as an artifact of the family `model`, if it is not there yet.
 
     Raises:
         NotFound: there is no such file.
-        BadData: it is no model of a known kind, or the sample does not fit it.
+        BadData: it is no model of a known kind, or the sample or a stage does not fit it.
         Refused: uncommitted code would write to prod.
     """
     refuse_dirty_production(registry.settings.environment, running_code())
-    recipe = _recipe(registry, file, name, sample, outputs)
+    recipe = _recipe(registry, source, name)
     with tempfile.TemporaryDirectory(prefix="penstock-import-") as folder:
-        bundle = import_model(file, Path(folder), sample, outputs=outputs or None)
+        bundle = _build(source, Path(folder))
         standing = find_manifest(registry.store, recipe)
         manifest = standing or _commit(registry, recipe, bundle)
     return Imported(
         manifest.reference(manifest_path(recipe)),
         manifest,
         standing is None,
-        bundle.signature.names,
-        tuple(output.name for output in bundle.signature.outputs),
+        bundle.public.names,
+        tuple(output.name for output in bundle.public.outputs),
     )
 
 
-def _recipe(
-    registry: Registry, file: Path, name: str, sample: Path | None, outputs: Sequence[str]
-) -> Recipe:
-    externals = {"file": _digest(file)}
-    if sample:
-        externals["sample"] = _digest(sample)
-    parameters = {"source": "import", "outputs": list(outputs)}
-    recipe = Recipe("model", name, VERSION, parameters, externals=externals, absent={"outputs": []})
+def _build(source: Source, folder: Path) -> Bundle:
+    if source.file is None:
+        return build_identity(folder, source.pre, source.post)
+    return import_model(
+        source.file, folder, source.sample, outputs=source.outputs or None,
+        pre=source.pre, post=source.post,
+    )  # fmt: skip
+
+
+def _recipe(registry: Registry, source: Source, name: str) -> Recipe:
+    files = {"file": source.file, "sample": source.sample}
+    externals = {what: _digest(file) for what, file in files.items() if file}
+    parameters = {
+        "source": "import",
+        "outputs": list(source.outputs),
+        "pre": _version_of(source.pre),
+        "post": _version_of(source.post),
+    }
+    absent = {"outputs": [], "pre": "", "post": ""}
+    recipe = Recipe("model", name, VERSION, parameters, externals=externals, absent=absent)
     return recipe.at_epoch(read_epochs(registry.store).get(recipe.key, 0))
+
+
+def _version_of(stage: str) -> str:
+    return f"{stage}@{newest_stage(stage).version}" if stage else ""
 
 
 def _digest(file: Path) -> str:

@@ -146,6 +146,8 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_gateways", positive_int, 1, "processes that speak HTTP with clients"),
     _row("serving_workers", positive_int, 2, "worker processes for each model"),
     _row("serving_threads", positive_int, 1, "threads of one worker"),
+    _row("serving_stages", positive_int, 2, "processes for each stage of a model"),
+    _row("serving_payload_mb", positive_int, 64, "MiB of payloads that one gateway holds"),
     _row("serving_max_batch_size", positive_int, 64, "rows that a worker predicts at once"),
     _row("serving_max_queue_delay_ms", non_negative, 0.0, "ms a row may wait for company"),
     _row("serving_max_queue_wait_ms", non_negative, 0.0, "ms a request may wait; 0: its deadline"),

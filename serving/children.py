@@ -213,5 +213,6 @@ class Children:
 
 
 def _labels(role: str, title: str = "") -> Labels:
-    """`pen:flights` is a worker of the model flights; the others belong to no model."""
-    return (("role", role), ("model", title.removeprefix("pen:") if role == "worker" else ""))
+    """`pen:flights` is a worker, `pen:pre:flights` a stage of flights; the others have no model."""
+    model = title.rpartition(":")[2] if role in ("worker", "stage") else ""
+    return (("role", role), ("model", model))

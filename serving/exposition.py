@@ -75,6 +75,9 @@ FAMILIES: tuple[Family, ...] = (
         "Time that handing a batch to an idle worker and back took, without its compute",
         SECONDS,
     ),
+    Family(
+        "stage_duration_seconds", "histogram", "Time of a stage process for a batch", SECONDS
+    ),
     Family("batch_rows", "histogram", "Rows of a batch", ROWS),
     Family("log_dropped_total", "counter", "Lines of the access log that nobody took", prefix="penstock_"),
     Family(
@@ -86,6 +89,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("request_log_rows_total", "counter", "Rows in files of the request log", prefix="penstock_"),
     Family("pending_request_count", "gauge", "Requests that wait or are being computed"),
     Family("pending_row_count", "gauge", "Rows that wait for a worker"),
+    Family("payload_bytes", "gauge", "Bytes of payloads that gateways hold", prefix="penstock_"),
     Family("ready", "gauge", "1 if the model can answer, at every gateway", together="least"),
     # known to the supervisor
     Family("reload_total", "counter", "Reloads, by result; models that were rolled back"),

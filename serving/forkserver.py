@@ -27,6 +27,7 @@ log = get_logger("serving.forkserver")
 #: Module of each role; its `main(channel)` is the child's life.
 ROLES = {
     "worker": "serving.worker",
+    "stage": "serving.stage",
     "gateway": "serving.gateway.process",
     "grpc": "serving.gateway.rpc.process",
     "requests": "serving.requestlog.process",

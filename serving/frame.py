@@ -2,10 +2,10 @@
 
 ```
 offset size  field
-     0    1  kind        PREDICT to the worker; RESULT or FAILURE back
+     0    1  kind        PREDICT or SHARE to the worker; RESULT, FAILURE … back
      1    1  buffer      index of the buffer that changes hands
      2    2  zero
-     4    4  length      rows in the buffer; for FAILURE the bytes of the error text
+     4    4  length      rows in the buffer; for FAILURE and REFUSED the bytes of the text
      8    8  sequence    of the PREDICT, repeated by its answer
     16    8  deadline    CLOCK_MONOTONIC in ns, of the most patient row; 0: none
     24    8  compute     ns that the worker spent; 0 in a PREDICT
@@ -34,6 +34,10 @@ class Kind(IntEnum):
     RESULT = 2
     FAILURE = 3
     EXPIRED = 4
+    #: A stage cannot read a row; the text is for the client.
+    REFUSED = 5
+    #: Beside this frame comes the descriptor of the gateway's payload memory. Has no answer.
+    SHARE = 6
 
 
 class Frame(NamedTuple):
@@ -62,7 +66,7 @@ def decode(data: bytes | memoryview) -> Frame:
     if len(data) != SIZE:
         raise FrameError(f"a frame of {len(data)} bytes", f"every frame has {SIZE}")
     kind, buffer, zero, length, sequence, deadline, compute = _LAYOUT.unpack(data)
-    if zero or not Kind.PREDICT <= kind <= Kind.EXPIRED:
+    if zero or not Kind.PREDICT <= kind <= Kind.SHARE:
         raise FrameError("a frame that cannot be read", f"kind {kind}, reserved field {zero}")
     return Frame(Kind(kind), buffer, length, sequence, deadline, compute)
 

@@ -16,6 +16,7 @@ from registry.logs import get_logger
 from serving.accounts import Accounts
 from serving.backoff import Backoff
 from serving.children import Child, Children
+from serving.crew import STEADY, Worker
 from serving.errors import ChildDied, Rejected
 from serving.generation import Generation
 from serving.link import create_link
@@ -44,7 +45,7 @@ from serving.messages import (
     decoder,
 )
 from serving.options import Options
-from serving.pool import STEADY, Pool, Worker
+from serving.pool import Pool
 
 log = get_logger(__name__)
 _decoder = decoder(FromGateway)
@@ -255,8 +256,8 @@ class Front:
     def connect(self, pool: Pool, worker: Worker) -> None:
         """Make a link and give each side its end. If one is dead the other reads end of file."""
         link = create_link(worker.layout)
-        generation = pool.generation
-        connect = Connect(generation.model, generation.number, worker.number, worker.layout)
+        model, number = pool.generation.model, pool.generation.number
+        connect = Connect(model, number, worker.number, worker.layout, worker.place)
         with contextlib.suppress(ChildDied):
             worker.child.send(Attach(worker.layout), link.for_worker)
         self._send(connect, list(link.for_gateway))
@@ -289,8 +290,7 @@ class Front:
             self._restart.cancel()
             await asyncio.gather(self._restart, return_exceptions=True)
         self._listener.close()
-        child = self._child
-        if child is None:
+        if (child := self._child) is None:
             return
         self._send(Close())
         try:

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from serving.accounts import Accounts
+from serving.crew import Worker
 from serving.front import Front
 from serving.generation import Generation
 from serving.messages import Notice
-from serving.pool import Pool, Worker
+from serving.pool import Pool
 from serving.requestlog.keeper import LogKeeper
 
 

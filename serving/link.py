@@ -8,6 +8,7 @@ that nobody reads any more.
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 from collections import deque
@@ -104,6 +105,11 @@ class GatewayEnd(Generic[T]):
         return not self.loans and not self.closed
 
     @property
+    def rows(self) -> int:
+        """Rows that a buffer holds."""
+        return self._arena.layout.rows
+
+    @property
     def has_room(self) -> bool:
         """Whether a buffer can be lent."""
         return bool(self._free) and not self.closed
@@ -119,6 +125,15 @@ class GatewayEnd(Generic[T]):
             self._socket.send(frame.encode())
         except OSError:
             # The worker died in this moment; `collect` will read the end of file and say so.
+            return
+
+    def share(self, memory: int) -> None:
+        """Let the worker read the payload memory whose descriptor this is."""
+        frame = Frame(Kind.SHARE, 0, 0, 0)
+        try:
+            socket.send_fds(self._socket, [frame.encode()], [memory])
+        except OSError:
+            # It died in this moment; see `lend`.
             return
 
     def collect(self) -> list[tuple[Loan[T], Frame]]:
@@ -144,7 +159,7 @@ class GatewayEnd(Generic[T]):
             raise FrameError("an answer to nothing", f"sequence {frame.sequence}")
         loan = self.loans[0]
         answered = (frame.sequence, frame.buffer)
-        if answered != (loan.sequence, loan.buffer) or frame.kind == Kind.PREDICT:
+        if answered != (loan.sequence, loan.buffer) or frame.kind in (Kind.PREDICT, Kind.SHARE):
             raise FrameError("an answer out of turn", f"{frame} while {loan.sequence} is due")
         if frame.kind == Kind.RESULT and frame.length != loan.rows:
             raise FrameError("an answer of another length", f"{frame.length} of {loan.rows} rows")
@@ -157,7 +172,7 @@ class GatewayEnd(Generic[T]):
         return self._arena.outputs[loan.buffer][: loan.rows]
 
     def error_text(self, loan: Loan[T], frame: Frame) -> str:
-        """What the worker says about a FAILURE; for the log, not for clients."""
+        """What the worker says about a FAILURE, for the log; about a REFUSED, for the client."""
         return self._arena.read_text(loan.buffer, frame.length)
 
     def close(self) -> None:
@@ -170,9 +185,15 @@ class GatewayEnd(Generic[T]):
 class WorkerEnd:
     """The worker's end: receives loans in order and answers each."""
 
-    def __init__(self, layout: Layout, descriptors: list[int]) -> None:
-        """Take over `descriptors` (socket, inputs read-only, outputs)."""
+    def __init__(self, layout: Layout, descriptors: list[int], *, shares: bool = False) -> None:
+        """Take over `descriptors` (socket, inputs read-only, outputs).
+
+        `shares` says that a SHARE may come, which takes a slower call to receive.
+        """
         self._socket, self._arena = _map(layout, descriptors, gateway=False)
+        self._shares = shares
+        #: What the gateway shares: the bytes of payloads. Empty until it did.
+        self.payloads = memoryview(b"")
 
     def fileno(self) -> int:
         """The socket's descriptor, for pollers."""
@@ -181,20 +202,36 @@ class WorkerEnd:
     def receive(self) -> Frame | None:
         """Wait for the next loan; None once the gateway is gone or has closed the link.
 
+        A SHARE has been followed already when it is returned, and needs no answer.
+
         Raises:
             FrameError: the frame is not one that lends a buffer of this arena.
         """
+        descriptors: list[int] = []
         try:
-            data = self._socket.recv(SIZE, socket.MSG_WAITALL)
+            if self._shares:
+                flags = socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC
+                data, descriptors, _, _ = socket.recv_fds(self._socket, SIZE, 1, flags)
+            else:
+                data = self._socket.recv(SIZE, socket.MSG_WAITALL)
         except ConnectionError:
             return None
         if len(data) < SIZE:
             return None
         (frame,) = FrameReader().feed(data)
+        if frame.kind == Kind.SHARE and descriptors:
+            self._share(descriptors[0])
+            return frame
         rows = self._arena.layout.rows
         if frame.kind != Kind.PREDICT or frame.buffer >= BUFFERS or not 0 < frame.length <= rows:
             raise FrameError("a loan that cannot be", str(frame))
         return frame
+
+    def _share(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        self.payloads = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+        os.close(descriptor)
+        self._shares = False
 
     def inputs(self, frame: Frame) -> Matrix:
         """The lent rows, which the kernel keeps this process from writing."""
@@ -205,9 +242,9 @@ class WorkerEnd:
         return self._arena.outputs[frame.buffer][: frame.length]
 
     def answer(self, frame: Frame, kind: Kind, compute: int, text: str = "") -> None:
-        """Give the buffer back as `kind`, with an error `text` if it is a FAILURE."""
+        """Give the buffer back as `kind`, with a `text` if it is FAILURE or REFUSED."""
         length = frame.length
-        if kind == Kind.FAILURE:
+        if kind in (Kind.FAILURE, Kind.REFUSED):
             length = self._arena.write_text(frame.buffer, text)
         reply = Frame(kind, frame.buffer, length, frame.sequence, 0, compute)
         try:
@@ -217,6 +254,7 @@ class WorkerEnd:
             return
 
     def close(self) -> None:
-        """Close this end."""
+        """Close this end. The memory of payloads goes with the last view of it."""
         self._socket.close()
         self._arena.close()
+        self.payloads = memoryview(b"")

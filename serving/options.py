@@ -30,6 +30,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     gateways: int = 1
     workers: int = 2
     threads: int = 1
+    stages: int = 2
+    payload_mb: int = 64
     max_batch_size: int = 64
     max_queue_delay_ms: float = 0.0
     max_queue_wait_ms: float = 0.0

@@ -1,43 +1,20 @@
-"""The pool: the workers of one generation, kept at their number."""
+"""The pool: the processes of one generation, a crew for its model and one for each of its stages."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
-from typing import Any
 
-from registry.logs import get_logger
-from serving.arena import Layout
-from serving.backoff import Backoff
-from serving.breaker import Breaker
-from serving.children import GRACE, Child, Children
-from serving.errors import ChildDied, Rejected, ServingError
-from serving.generation import TRANSITIONS, Generation, State
-from serving.messages import Answered, FromWorker, Load, Loading, Unfit, Validated, decoder
+from registry.models.places import Leg
+from serving.children import Children
+from serving.crew import Crew, Worker
+from serving.generation import Generation
 from serving.options import Options
-
-log = get_logger(__name__)
-#: Seconds after which a worker's death is taken as a single event, not as one of a series.
-STEADY = 10.0
-
-_decoder = decoder(FromWorker)
-
-
-class Worker:
-    """One worker that has proved its model. `layout` is the shape of its links."""
-
-    def __init__(self, number: int, child: Child, layout: Layout, proof: Validated) -> None:
-        self.number = number
-        self.child = child
-        self.layout = layout
-        self.private, self.shared = proof.private, proof.shared
-        self.since = asyncio.get_running_loop().time()
-        #: Whether it has answered a batch; whether it was ended because it did not.
-        self.useful = self.hung = False
 
 
 class Pool:
-    """Starts the workers of a generation and replaces those that die.
+    """Starts the processes of a generation and replaces those that die.
 
     `contract` is the folder of the bundle whose inputs the clients know; empty: none yet.
     """
@@ -46,175 +23,67 @@ class Pool:
         self, generation: Generation, children: Children, options: Options, contract: str = ""
     ) -> None:
         self.generation = generation
-        self.workers: dict[int, Worker] = {}
-        #: Called with each worker that takes a dead one's place.
+        self.children = children
+        self.options = options
+        self.contract = contract
+        #: Numbers of its processes.
+        self.numbers = itertools.count(1)
+        #: Called with each process that takes a dead one's place.
         self.on_replaced: Callable[[Worker], None] | None = None
-        #: Called with the reason when workers cannot live, and with "" when one is tried again.
+        #: Called with the reason when processes cannot live, and with "" when they are tried again.
         self.on_broken: Callable[[str], None] | None = None
         #: Called with how many more requests were answered on trial, and how many of them badly.
         self.on_tried: Callable[[int, int], None] | None = None
-        self._children = children
-        self._options = options
-        self._contract = contract
-        self._counter = 0
-        self._stopping = False
-        self._started = False
-        self._backoff = Backoff(first=0.02, most=options.restart_wait)
-        self._breaker = Breaker(options.breaker_deaths, options.breaker_window)
-        self._filling: asyncio.Task[None] | None = None
+        self._model = Crew(self, "model", options.workers)
+        self._crews: dict[Leg, Crew] = {"model": self._model}
+        self._broken: dict[Leg, str] = {}
+
+    @property
+    def workers(self) -> dict[int, Worker]:
+        """Every process that has proved itself, by its number."""
+        return {number: w for crew in self._crews.values() for number, w in crew.workers.items()}
 
     @property
     def memory(self) -> int:
-        """Bytes that the workers were seen to need while they loaded; 0 if that is not known."""
-        workers = self.workers.values()
-        private = max((worker.private for worker in workers), default=0)
-        shared = max((worker.shared for worker in workers), default=0)
-        return private * self._options.workers + shared
+        """Bytes that the processes were seen to need while they loaded; 0 if that is not known."""
+        return sum(crew.memory for crew in self._crews.values())
 
     async def start(self) -> None:
-        """Start all workers, one by one.
+        """Start all processes: those of the model, which tell what stages there must be, then these.
 
         Raises:
             Rejected: the bundle must not serve.
-            ChildDied: a worker crashed or hung while it loaded.
+            ChildDied: a process crashed or hung while it loaded.
         """
-        for _ in range(self._options.workers):
-            await self._add()
-        self._started = True
-        self._fill()
+        await self._model.start()
+        for place in self._model.places:
+            crew = self._crews.setdefault(place, Crew(self, place, self.options.stages))
+            await crew.start()
 
-    async def _add(self) -> Worker:
-        self._counter += 1
-        number = self._counter
-        child = await self._children.start("worker", f"pen:{self.generation.model}")
-        try:
-            proof = await self._load(child)
-        except BaseException:
-            await child.stop(0.0)
-            raise
-        if not self._started:
-            self.generation.stages.extend(proof.stages.items())
-        layout = Layout(self._options.max_batch_size, proof.features, proof.outputs)
-        worker = self.workers[number] = Worker(number, child, layout, proof)
-        child.listen(_decoder, lambda m: self._hear(worker, m), lambda: self._lost(worker))
-        return worker
+    # what crews tell --------------------------------------------------------------------------
 
-    async def _load(self, child: Child) -> Validated:
-        outcome: asyncio.Future[Validated] = asyncio.get_running_loop().create_future()
+    def replaced(self, worker: Worker) -> None:
+        """A process has taken a dead one's place."""
+        if self.on_replaced is not None:
+            self.on_replaced(worker)
 
-        def receive(message: Any) -> None:
-            if outcome.done():
-                return
-            if isinstance(message, Validated):
-                outcome.set_result(message)
-            elif isinstance(message, Unfit):
-                outcome.set_exception(Rejected(message.reason))
-            else:
-                self._progress(State.LOADING if isinstance(message, Loading) else State.WARMING)
-
-        def end() -> None:
-            if not outcome.done():
-                outcome.set_exception(ChildDied("a worker crashed while it loaded the model"))
-
-        child.listen(_decoder, receive, end)
-        child.send(self._order())
-        try:
-            return await asyncio.wait_for(outcome, self._options.load_timeout)
-        except TimeoutError:
-            seconds = f"{self._options.load_timeout:g} s"
-            raise ChildDied(f"a worker had not loaded the model after {seconds}") from None
-
-    def _order(self) -> Load:
-        options = self._options
-        return Load(
-            str(self.generation.folder),
-            options.max_batch_size,
-            options.threads,
-            options.log_level,
-            # Who replaces a dead worker is needed as much as those who serve.
-            nice=0 if self._started else options.load_nice,
-            contract=self._contract,
-        )
-
-    def _progress(self, state: State) -> None:
-        """The first worker takes the generation from state to state; the others follow."""
-        if not self.workers and state in TRANSITIONS[self.generation.state]:
-            self.generation.to(state)
-
-    # deaths -----------------------------------------------------------------------------------
-
-    def _hear(self, worker: Worker, message: Any) -> None:
-        if isinstance(message, Answered):
-            worker.useful = True
-            self._breaker.answered()
-            self._backoff.reset()
-            self._fill()
-
-    def _lost(self, worker: Worker) -> None:
-        """A worker died: the gateway has seen it already; put another in its place."""
-        del self.workers[worker.number]
-        if self._stopping:
-            return
-        model, pid = self.generation.model, worker.child.pid
-        log.error("worker died", model=model, worker=worker.number, pid=pid)
-        lived = asyncio.get_running_loop().time() - worker.since
-        if worker.useful or (lived > STEADY and not worker.hung):
-            self._backoff.reset()
-        else:
-            self._count_in_vain()
-        self._fill()
-
-    def _count_in_vain(self) -> None:
-        """A worker ended without any use. While others answer, the fault is not the generation's."""
-        if any(worker.useful for worker in self.workers.values()):
-            return
-        if self._breaker.died(asyncio.get_running_loop().time()) and self.on_broken is not None:
-            self.on_broken("its processes keep ending before they answer anything")
-
-    def _fill(self) -> None:
-        """See to it that workers are started as long as some are missing."""
-        idle = self._filling is None or self._filling.done()
-        if idle and self._started and len(self.workers) < self._wanted:
-            self._filling = asyncio.get_running_loop().create_task(self._start_missing())
-
-    @property
-    def _wanted(self) -> int:
-        """While the breaker is open a single worker is tried at a time."""
-        return 1 if self._breaker.open else self._options.workers
-
-    async def _start_missing(self) -> None:
-        while not self._stopping and len(self.workers) < self._wanted:
-            await asyncio.sleep(self._backoff.next())
-            try:
-                worker = await self._add()
-            except ServingError as error:
-                log.error("worker not replaced", model=self.generation.model, reason=str(error))
-                self._count_in_vain()
-                continue
-            if self.on_replaced is not None:
-                self.on_replaced(worker)
-            if self._breaker.open and self.on_broken is not None:
-                self.on_broken("")
+    def broken(self, place: Leg, reason: str) -> None:
+        """The processes at `place` cannot live, or with no reason are tried again."""
+        self._broken[place] = reason
+        if self.on_broken is not None:
+            self.on_broken(next(filter(None, self._broken.values()), ""))
 
     def kill(self, number: int) -> None:
-        """SIGKILL a worker that hangs; another takes its place."""
-        worker = self.workers.get(number)
-        if worker is not None:
-            worker.hung = True
-            worker.child.kill()
+        """SIGKILL a process that hangs; another takes its place."""
+        for crew in self._crews.values():
+            crew.kill(number)
 
     # the end ----------------------------------------------------------------------------------
 
     async def clear(self) -> None:
-        """End the workers that are there, so that `start` can be tried again."""
-        self._stopping, self._started = True, False
-        if self._filling is not None:
-            self._filling.cancel()
-            await asyncio.gather(self._filling, return_exceptions=True)
-        await asyncio.gather(*(w.child.stop(GRACE) for w in list(self.workers.values())))
-        self._stopping = False
+        """End the processes that are there, so that `start` can be tried again."""
+        await asyncio.gather(*(crew.clear() for crew in self._crews.values()))
 
     async def stop(self) -> None:
-        """Let every worker exit, SIGKILL those that do not, and start no others."""
-        await self.clear()
-        self._stopping = True
+        """Let every process exit, SIGKILL those that do not, and start no others."""
+        await asyncio.gather(*(crew.stop() for crew in self._crews.values()))

@@ -78,7 +78,7 @@ def promote(
     _check_name(about, manifest)
     check_standing(registry, manifest)
     bundle = Bundle.read(fetch(registry.store, reference, cache_of(registry.settings)))
-    open_checked(bundle).close()
+    open_checked(bundle, bare=True).close()
     who = who_am_i(registry.settings)
     return registry.aliases.promote(about, reference, who=who, why=why)
 

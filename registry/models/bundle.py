@@ -1,14 +1,15 @@
 """A model as a folder: native model file, signature, golden rows, and what they depend on.
 
 ```
-bundle.json     flavor, feature view and stage versions, size and digest of the model file
+bundle.json     flavor, feature view, stages, size and digest of the model file
 model.txt|.cbm  the library's own format; never a pickle, nothing in it is executed
 signature.json  ordered inputs, vocabularies, outputs
 golden.json     inputs with expected outputs
 ```
 
 The flavor `python` is a class of a use case's own (`registry.models.own`); bundle.json then says
-which, in which version, and the model file is `model.<format>`.
+which, in which version, and the model file is `model.<format>`. The flavor `identity` is no model: it
+gives what its stages made.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from registry.errors import BadData, Corrupt, NotFound
 from registry.models.golden import Golden
 from registry.models.own import Own
 from registry.models.signature import Signature
+from registry.models.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-Flavor = Literal["lightgbm", "catboost", "python"]
+Flavor = Literal["lightgbm", "catboost", "python", "identity"]
 Link = Literal["identity", "logistic", "softmax"]
-MODEL_FILES: dict[Flavor, str] = {"lightgbm": "model.txt", "catboost": "model.cbm"}
+MODEL_FILES: dict[Flavor, str] = {
+    "lightgbm": "model.txt",
+    "catboost": "model.cbm",
+    "identity": "model.json",
+}
 _T = TypeVar("_T")
 
 
@@ -57,7 +62,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flavor: Flavor
     model: ModelFile
     view: ViewVersion | None = None
-    stages: dict[str, int] = {}
+    stages: Stages = Stages()
     own: Own | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +85,11 @@ class Bundle:
     golden: Golden
 
     @property
+    def public(self) -> Signature:
+        """What clients send and get: `signature`, unless stages stand between it and them."""
+        return self.header.stages.public(self.signature)
+
+    @property
     def flavor(self) -> Flavor:
         """Which library reads the model file."""
         return self.header.flavor
@@ -100,6 +110,8 @@ class Bundle:
         header = _decode(folder / "bundle.json", Header)
         signature = _decode(folder / "signature.json", Signature)
         golden = _decode(folder / "golden.json", Golden)
+        if any(member.type == "bytes" for member in signature.inputs):
+            raise BadData(f"{folder}/signature.json is malformed", "no model takes bytes")
         width = len(signature.outputs)
         if any(len(output) != width for output in golden.outputs):
             raise BadData(f"{folder}/golden.json is malformed", f"rows need {width} outputs each")
@@ -131,13 +143,13 @@ def write_bundle(
     signature: Signature,
     golden: Golden,
     view: ViewVersion | None = None,
-    stages: Mapping[str, int] | None = None,
+    stages: Stages | None = None,
     own: Own | None = None,
 ) -> Bundle:
     """Write a bundle into the existing, empty `folder` and return it."""
     digest = hashlib.sha256(model).hexdigest()
     file = ModelFile(digest, len(model), link)
-    header = Header(1, flavor, file, view, dict(stages or {}), own)
+    header = Header(1, flavor, file, view, stages or Stages(), own)
     (folder / header.model_file).write_bytes(model)
     for name, content in (
         ("bundle.json", header),

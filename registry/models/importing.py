@@ -31,6 +31,8 @@ class Request(msgspec.Struct, frozen=True):
     flavor: Literal["lightgbm", "catboost"]
     sample: str | None
     outputs: tuple[str, ...] | None
+    pre: str = ""
+    post: str = ""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -47,13 +49,16 @@ def import_model(
     sample: Path | None = None,
     *,
     outputs: Sequence[str] | None = None,
+    pre: str = "",
+    post: str = "",
     timeout: float = 300.0,
 ) -> Bundle:
     """Make a bundle in the empty `folder` from a LightGBM text or CatBoost cbm `file`.
 
     `sample` is a Parquet file with the model's columns; its first rows become golden rows.
     Without one, golden rows are made up. `outputs` names the outputs. LightGBM's categories come
-    from its pandas vocabulary; categorical features without one are integer codes.
+    from its pandas vocabulary; categorical features without one are integer codes. `pre` and `post`
+    are the stages before and after it, as `usecase/name`.
 
     Raises:
         NotFound: there is no such file.
@@ -62,7 +67,7 @@ def import_model(
     flavor = flavor_of(file)
     request = Request(
         str(file), str(folder), flavor, str(sample) if sample else None,
-        tuple(outputs) if outputs else None,
+        tuple(outputs) if outputs else None, pre, post,
     )  # fmt: skip
     command = [sys.executable, "-m", "registry.models.probe"]
     try:

@@ -7,15 +7,13 @@ the store, and only modules `usecases.<name>.predictor` are looked at.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
 from registry.errors import BadData, PenstockError
-from registry.usecase import NAME, known_usecases
+from registry.models.offered import offered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,19 +97,7 @@ def own_predictors(usecase: str) -> tuple[type[OwnPredictor], ...]:
     Raises:
         BadData: the module defines no `PREDICTORS`, or lists what is no such class.
     """
-    if not NAME.fullmatch(usecase) or usecase not in known_usecases():
-        return ()
-    module = f"usecases.{usecase}.predictor"
-    if importlib.util.find_spec(module) is None:
-        return ()
-    classes = getattr(importlib.import_module(module), "PREDICTORS", None)
-    if not isinstance(classes, tuple) or not all(map(_is_own, classes)):
-        raise BadData(
-            f"usecases/{usecase}/predictor.py is incomplete",
-            "it must define PREDICTORS = (YourClass,), of classes derived from OwnPredictor",
-            "See docs/how-to/own-predictor.md.",
-        )
-    return classes
+    return offered(usecase, "predictor", "PREDICTORS", OwnPredictor)
 
 
 def newest(usecase: str, name: str) -> type[OwnPredictor] | None:
@@ -160,11 +146,3 @@ def _opened(kind: type[OwnPredictor], model: bytes, own: Own, threads: int) -> O
             f"{type(error).__name__}: {error}",
             "Train it again, or raise the version of the class where it reads something else.",
         ) from error
-
-
-def _is_own(kind: object) -> bool:
-    return (
-        isinstance(kind, type)
-        and issubclass(kind, OwnPredictor)
-        and isinstance(getattr(kind, "name", None), str)
-    )

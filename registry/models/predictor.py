@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry.errors import BadData
+from registry.errors import BadData, Refused
 from registry.logs import get_logger
 from registry.models.golden import check_golden
 from registry.models.own import Own, OwnPredictor, open_own
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from registry.models.bundle import Bundle, Flavor, Link
     from registry.models.catboost import CatBoostPredictor
     from registry.models.forest.evaluator import ForestPredictor
+    from registry.models.identity import IdentityPredictor
     from registry.models.lightgbm import LightGBMPredictor
+
+    Opened = LightGBMPredictor | CatBoostPredictor | IdentityPredictor | OwnPredictor
 
 log = get_logger(__name__)
 
@@ -36,7 +39,7 @@ def open_predictor(bundle: Bundle, threads: int = 1, images: Path | None = None)
     """
     header = bundle.header
     model = bundle.model_bytes()
-    predictor: ForestPredictor | LightGBMPredictor | CatBoostPredictor | OwnPredictor | None = None
+    predictor: ForestPredictor | Opened | None = None
     if header.flavor == "lightgbm" and Settings.load().forest:
         predictor = _open_forest(model, header.model.sha256, threads, images)
     if predictor is None:
@@ -69,13 +72,17 @@ def _open_forest(
 
 def open_model(
     model: bytes, flavor: Flavor, link: Link | None, threads: int = 1, *, own: Own | None = None
-) -> LightGBMPredictor | CatBoostPredictor | OwnPredictor:
+) -> Opened:
     """Load the bytes of a model file in the library that wrote it.
 
     Golden rows are recorded with this, so that checking them compares evaluators.
     """
     if own is not None:
         return open_own(model, own, threads)
+    if flavor == "identity":
+        from registry.models.identity import IdentityPredictor
+
+        return IdentityPredictor(model)
     if flavor == "lightgbm":
         from registry.models.lightgbm import LightGBMPredictor
 
@@ -85,8 +92,20 @@ def open_model(
     return CatBoostPredictor(model, link, threads)
 
 
-def open_checked(bundle: Bundle, threads: int = 1) -> Predictor:
-    """`open_predictor`, then the golden rows. Raises GoldenMismatch when they differ."""
+def open_checked(bundle: Bundle, threads: int = 1, *, bare: bool = False) -> Predictor:
+    """`open_predictor`, then the golden rows.
+
+    Raises:
+        GoldenMismatch: the outputs are not those that were recorded.
+        Refused: the bundle has stages, without which it answers something else than a service does;
+            unless its `bare` model is asked for.
+    """
+    if bundle.header.stages.places and not bare:
+        raise Refused(
+            "the model has stages, which only a service runs",
+            ", ".join(str(bundle.header.stages.at(place)) for place in bundle.header.stages.places),
+            "Ask a service that serves it: penstock serve.",
+        )
     predictor = open_predictor(bundle, threads)
     try:
         check_golden(predictor, bundle.signature, bundle.golden)

@@ -55,6 +55,8 @@ def build(request: Request) -> None:
         link=link,
         signature=signature,
         rows=rows,
+        pre=request.pre,
+        post=request.post,
     )
 
 

@@ -32,11 +32,12 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input of a model.
 
     `unseen` says what a category outside the vocabulary is: "missing" (NaN) or an "error".
-    `missing` says whether an absent value becomes "nan" or is an "error".
+    `missing` says whether an absent value becomes "nan" or is an "error". `bytes` are for stages: no
+    model's matrix holds them.
     """
 
     name: str
-    type: Literal["float64", "int64", "bool", "category"] = "float64"
+    type: Literal["float64", "int64", "bool", "category", "bytes"] = "float64"
     categories: tuple[str, ...] | None = None
     unseen: Literal["missing", "error"] = "missing"
     missing: Literal["nan", "error"] = "nan"
@@ -81,7 +82,7 @@ class Encoder:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self._names = frozenset(signature.names)
-        self._encoders = [(member, _encoder(member)) for member in signature.inputs]
+        self._encoders = [(member, column_encoder(member)) for member in signature.inputs]
 
     def encode_columns(self, columns: Mapping[str, Column]) -> Matrix:
         """Encode columns of equal length, one per input, into a C-contiguous matrix.
@@ -91,13 +92,10 @@ class Encoder:
                 input does not take; the message names the column and the row (from 0).
         """
         self.check_names(columns)
-        lengths = {name: len(columns[name]) for name in self.signature.names}
-        rows = lengths[self.signature.inputs[0].name]
-        if set(lengths.values()) != {rows}:
-            raise BadData("columns differ in length", str(lengths), "Send one value per row.")
+        rows = common_length(columns)
         matrix = np.empty((rows, len(self._encoders)), dtype=np.float64)
         for position, (member, encode) in enumerate(self._encoders):
-            matrix[:, position] = checked_missing(member, encode(columns[member.name]))
+            matrix[:, position] = encode(columns[member.name])
         return matrix
 
     def encode_rows(self, rows: Sequence[Mapping[str, Any]]) -> Matrix:
@@ -108,22 +106,34 @@ class Encoder:
 
     def check_names(self, names: Mapping[str, Any]) -> None:
         """Raise BadData naming the inputs that are absent and the names that are no input."""
-        if names.keys() == self._names:
-            return
-        missing = [name for name in self.signature.names if name not in names]
-        unknown = sorted(map(str, names.keys() - self._names))
-        parts = [f"missing: {', '.join(missing)}"] if missing else []
-        parts += [f"unknown: {', '.join(unknown)}"] if unknown else []
-        raise BadData(
-            "the columns are not those of the model's signature",
-            "; ".join(parts),
-            f"It takes {', '.join(self.signature.names)}.",
-        )
+        if names.keys() != self._names:
+            raise wrong_names(self.signature.names, names)
 
 
 def encode_columns(signature: Signature, columns: Mapping[str, Column]) -> Matrix:
     """Encode once; see `Encoder.encode_columns`, which is cheaper for many calls."""
     return Encoder(signature).encode_columns(columns)
+
+
+def common_length(columns: Mapping[str, Column]) -> int:
+    """The number of rows of `columns`, or BadData where they differ in it."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise BadData("columns differ in length", str(lengths), "Send one value per row.")
+    return next(iter(lengths.values()))
+
+
+def wrong_names(expected: Sequence[str], names: Mapping[str, Any]) -> BadData:
+    """The error for columns that are not the `expected` ones: what is missing, what is unknown."""
+    missing = [name for name in expected if name not in names]
+    unknown = sorted(map(str, names.keys() - set(expected)))
+    parts = [f"missing: {', '.join(missing)}"] if missing else []
+    parts += [f"unknown: {', '.join(unknown)}"] if unknown else []
+    return BadData(
+        "the columns are not those of the model's signature",
+        "; ".join(parts),
+        f"It takes {', '.join(expected)}.",
+    )
 
 
 def checked_missing(member: Input, values: Matrix) -> Matrix:
@@ -157,6 +167,18 @@ def wrong_value(member: Input, row: int, value: object, why: str) -> BadData:
         why,
         "Correct the value or leave it out." if member.missing == "nan" else "Correct the value.",
     )
+
+
+def column_encoder(member: Input) -> Callable[[Column], Matrix]:
+    """How the values of one input become numbers; it raises BadData like `encode_columns`.
+
+    Raises:
+        BadData: the input is of bytes, which are no numbers.
+    """
+    if member.type == "bytes":
+        raise _malformed(f"input {member.name!r} is of bytes, which only a stage takes")
+    encode = _encoder(member)
+    return lambda column: checked_missing(member, encode(column))
 
 
 def _encoder(member: Input) -> Callable[[Column], Matrix]:

@@ -10,51 +10,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from registry.models.signature import Matrix
 from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
-from serving.gateway.work import Span, Target, Work
+from serving.gateway.batch import Batch, Policy
+from serving.gateway.work import Span, Stale, Target, Work
 
 #: A row that ended this many workers while it was alone in its batch is poison.
 POISON_DEATHS = 2
 PRIORITIES = 2
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Limits of one model's queue: rows a batch, rows waiting, seconds a row may wait for more.
-
-    `max_queue_wait`: seconds that a request may be expected to wait; 0: until its deadline.
-    """
-
-    max_batch_size: int = 64
-    max_queue_rows: int = 4096
-    max_queue_delay: float = 0.0
-    max_queue_wait: float = 0.0
-
-
-@dataclass
-class Batch:
-    """Rows for one buffer, all of one generation."""
-
-    target: Any
-    spans: list[Span] = field(default_factory=list)
-    rows: int = 0
-    started: float = 0.0
-    #: Whether the worker had nothing else to do, so that the batch did not wait behind another.
-    direct: bool = False
-
-    def fill(self, buffer: Matrix) -> None:
-        """Copy the rows into the first `rows` rows of `buffer`."""
-        np.concatenate([span.matrix for span in self.spans], out=buffer[: self.rows])
-
-    def deadline(self) -> float:
-        """When the most patient row stops waiting, in seconds of the batcher's clock."""
-        return max(span.work.deadline for span in self.spans)
 
 
 class Batcher:
@@ -65,6 +30,8 @@ class Batcher:
         self.target: Target | None = None
         #: Told of each work that is settled after it was dispatched, if somebody wants to know.
         self.on_settled: Callable[[Work], None] | None = None
+        #: Told of each work whose rows are not for this queue any more; see `Stale`.
+        self.on_stale: Callable[[Work], None] | None = None
         #: Rows that wait and are still wanted.
         self.rows = 0
         self._queues: tuple[deque[Span], ...] = tuple(deque() for _ in range(PRIORITIES))
@@ -76,7 +43,13 @@ class Batcher:
         return len(self._works)
 
     def admit(self, work: Work, now: float) -> None:
-        """Queue a work.
+        """Queue a work. Raises BodyTooLarge, Overloaded: see `check_room`."""
+        self.check_room(work)
+        work.admitted = now
+        self.enter(work)
+
+    def check_room(self, work: Work, beside: int = 0) -> None:
+        """Look whether a work may wait, where `beside` rows wait elsewhere that count as well.
 
         Raises:
             BodyTooLarge: it has more rows than the whole queue may hold.
@@ -85,9 +58,11 @@ class Batcher:
         limit = self.policy.max_queue_rows
         if work.rows > limit:
             raise BodyTooLarge(f"the request has {work.rows} rows", f"at most {limit} are taken")
-        if self.rows + work.rows > limit:
+        if self.rows + beside + work.rows > limit:
             raise Overloaded("the queue of this model is full", "", "Try again later.")
-        work.admitted = now
+
+    def enter(self, work: Work) -> None:
+        """Queue a work that was admitted before."""
         self._works[work] = None
         self._push(self._queues[work.priority].append, Span(work, 0, work.rows))
 
@@ -122,6 +97,18 @@ class Batcher:
             self._settle(work, error)
         self._compact()
 
+    def turn_away(self) -> None:
+        """Hand every work of which rows wait to `on_stale`: there is nobody here to compute them."""
+        for work in [work for work in self._works if work.waiting]:
+            self._stale(work)
+        self._compact()
+
+    def _stale(self, work: Work) -> None:
+        self._forget(work)
+        work.restart()
+        if self.on_stale is not None:
+            self.on_stale(work)
+
     def cancel(self, work: Work) -> None:
         """Drop a work whose client has gone."""
         self._forget(work)
@@ -152,11 +139,11 @@ class Batcher:
         oldest = min(queue[0].work.admitted for queue in self._queues if queue)
         return max(0.0, oldest + policy.max_queue_delay - now)
 
-    def take(self, now: float, *, idle: bool = True) -> Batch | None:
-        """The next batch, or None. Only an `idle` worker gets a row that must be alone."""
-        batch = Batch(self.target, started=now, direct=idle)
+    def take(self, now: float, *, idle: bool = True, most: int | None = None) -> Batch | None:
+        """The next batch, of up to `most` rows, or None. An `idle` worker alone gets lone rows."""
+        batch = Batch(self.target, most or self.policy.max_batch_size, started=now, direct=idle)
         for queue in self._queues:
-            while queue and batch.rows < self.policy.max_batch_size:
+            while queue and batch.rows < batch.most:
                 if self._take_whole(queue, batch, now):
                     continue
                 if not self._prepare(queue, now):
@@ -175,7 +162,7 @@ class Batcher:
         if (
             work.pin is not None or work.settled or span.alone or span.epoch != work.epoch
             or work.deadline <= now or work.encoding != batch.target.encoding
-            or batch.rows + span.rows > self.policy.max_batch_size
+            or batch.rows + span.rows > batch.most
         ):  # fmt: skip
             return False
         queue.popleft()
@@ -216,6 +203,9 @@ class Batcher:
             return True
         try:
             work.matrix = self.target.encode(work.source)
+        except Stale:
+            self._stale(work)
+            return False
         except RequestError as error:
             self._settle(work, error)
             return False
@@ -224,7 +214,7 @@ class Batcher:
 
     def _move(self, queue: deque[Span], batch: Batch, now: float) -> None:
         span = self._pop(queue)
-        room = self.policy.max_batch_size - batch.rows
+        room = batch.most - batch.rows
         if span.rows > room:
             rest = Span(span.work, span.start + room, span.stop)
             span = Span(span.work, span.start, span.start + room)
@@ -253,14 +243,15 @@ class Batcher:
         """Queue the rows of a batch that no worker has touched again, first in line."""
         self._return(batch.spans)
 
-    def failed(self, batch: Batch) -> None:
-        """The model raised on this batch: find the row that it was, fail only its request."""
+    def failed(self, batch: Batch, error: RequestError | None = None) -> None:
+        """No answer to this batch: find the row that it was, fail only its request with `error`."""
         if batch.rows > 1:
             self._isolate(batch)
             return
         for span in batch.spans:
             if span.live:
-                self._settle(span.work, ModelFailed("the model could not answer these rows"))
+                own = ModelFailed("the model could not answer these rows")
+                self._settle(span.work, error or own)
 
     def died(self, batch: Batch) -> None:
         """A worker died on this batch: try its rows one by one, refuse one that kills twice."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from serving.errors import Overloaded, RequestError, UnknownPath
-from serving.gateway.batcher import Policy
+from serving.gateway.batch import Policy
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.served import Served
 from serving.gateway.watchdog import Watchdog

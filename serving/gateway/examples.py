@@ -6,6 +6,7 @@ means something.
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -27,9 +28,19 @@ Row = dict[str, Any]
 
 
 def row_of(served: Served) -> Row:
-    """One value for each input of the model."""
+    """One value for each input; bytes are bytes."""
+    if served.stages.pre is not None:
+        return served.stages.pre.example()
     golden = _golden_row(served.announced.folder) or {}
     return {m.name: golden.get(m.name, _made_up(m)) for m in served.signature.inputs}
+
+
+def record_of(served: Served) -> Row:
+    """The row as MLflow's JSON and CSV have it: bytes in base64."""
+    return {
+        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        for name, value in row_of(served).items()
+    }
 
 
 @lru_cache(maxsize=32)
@@ -50,14 +61,23 @@ def tensors(served: Served) -> list[dict[str, Any]]:
     """The row as the tensors of an inference request."""
     row = row_of(served)
     return [
-        {"name": m.name, "shape": [1], "datatype": DATATYPES[m.type], "data": [row[m.name]]}
+        {"name": m.name, "shape": [1], "datatype": DATATYPES[m.type], "data": [_json(row[m.name])]}
         for m in served.signature.inputs
     ]
 
 
+def _is_text(value: bytes) -> bool:
+    return value.decode("utf-8", "replace").encode() == value
+
+
+def _json(value: Any) -> Any:
+    """A value as JSON; bytes that are no text can only be shown, not sent, that way."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
 def csv_text(served: Served) -> str:
     """The row as CSV with a header."""
-    row, out = row_of(served), io.StringIO()
+    row, out = record_of(served), io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(row)
     writer.writerow("" if value is None else value for value in row.values())
@@ -77,12 +97,18 @@ def curl_infer(served: Served, about: State) -> str:
     """Ask for the row through the Open Inference Protocol, an input on each line."""
     lines = ",\n".join(f"  {json.dumps(tensor)}" for tensor in tensors(served))
     path = f"/v2/models/{served.announced.model}/infer"
+    (payload, *others) = row_of(served).values()
+    if isinstance(payload, bytes) and not others and not _is_text(payload):
+        # The whole body is the only input: bytes go as they are, and so does the answer.
+        data = base64.b64encode(payload).decode()
+        sent = curl(about, path, "", "-H", "Inference-Header-Content-Length: 0")
+        return f"echo {data} | base64 -d | {sent} --data-binary @-"
     return curl(about, path, f'{{"inputs": [\n{lines}\n]}}')
 
 
 def curl_invocations(served: Served, about: State) -> str:
     """Ask for the row through MLflow's protocol, as JSON."""
-    body = json.dumps({"dataframe_records": [row_of(served)]})
+    body = json.dumps({"dataframe_records": [record_of(served)]})
     return curl(about, "/invocations", body, "-H", "Content-Type: application/json")
 
 

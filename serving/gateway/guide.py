@@ -67,13 +67,16 @@ def _input(member: Input) -> str:
 def _values(member: Input) -> str:
     missing = "" if member.missing == "error" else "; null is a missing one"
     if member.categories is None:
-        return {"int64": "integers", "bool": "true, false"}.get(member.type, "numbers") + missing
+        return {"int64": "integers", "bool": "true, false", "bytes": "bytes"}.get(
+            member.type, "numbers"
+        ) + missing
     known = ", ".join(member.categories[:12]) + (" …" if len(member.categories) > 12 else "")
     return f"{known}{'' if member.unseen == 'error' else '; others count as missing'}{missing}"
 
 
 def _python(served: Served, about: State) -> str:
-    columns = [(t["name"], t["datatype"], t["data"]) for t in examples.tensors(served)]
+    row, inputs = examples.row_of(served), served.signature.inputs
+    columns = [(each.name, DATATYPES[each.type], [row[each.name]]) for each in inputs]
     return _PYTHON.format(
         address=about.address,
         encrypted=", ssl=True" if about.encrypted else "",

@@ -103,7 +103,7 @@ class Inference:
             exchange.answer(200, body(by, work.result), headers=by.headers)
 
         deadline = self._clock() + self._timeout
-        work = Work(matrix, served.encoding, Grid(matrix), deadline, finish)
+        work = Work(matrix, served.entry.encoding, Grid(matrix), deadline, finish)
         self._submit(exchange, dispatcher, served, work)
 
     def _submit(
@@ -131,8 +131,8 @@ class Inference:
             exchange.served = work.pin
             reply(work.pin, work.result)
 
-        matrix = served.encode(inputs)
-        return Work(matrix, served.encoding, inputs, self._clock() + timeout, finish)
+        rows, deadline = served.rows_of(inputs), self._clock() + timeout
+        return Work(rows, served.entry.encoding, inputs, deadline, finish)
 
     def count(self, work: Work) -> None:
         """Count a request that is answered with a prediction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,20 @@ from numpy.typing import NDArray
 from registry.errors import BadData
 from registry.models.signature import Column, Encoder, Matrix, Signature
 from serving.errors import RequestError
+from serving.gateway.payload import PayloadEncoder
 from serving.gateway.plain import PlainReader
+from serving.payloads import PayloadMemory
 
 _NUMBERS = frozenset({int, float, type(None)})
 
 
 class RowEncoder:
-    """A signature's encoder, and what is asked of the signature for every request."""
+    """A signature's encoder, and what is asked of the signature for every request.
 
-    def __init__(self, signature: Signature) -> None:
+    `memory` is where bytes go, if the signature has any.
+    """
+
+    def __init__(self, signature: Signature, memory: PayloadMemory | None = None) -> None:
         self.signature = signature
         self.names = signature.names
         #: A row is plain float64 values, each of which may be missing: nothing to look up.
@@ -27,7 +33,14 @@ class RowEncoder:
         #: Reads such rows from the plainest of bodies. A lone column may be meant by its name.
         self.plain = PlainReader(len(self.names)) if self.numeric and len(self.names) > 1 else None
         self.texts = [i.name for i in signature.inputs if i.type == "category"]
-        self.encode_columns = Encoder(signature).encode_columns
+        #: Columns of bytes, and where these go; None where there are none.
+        self.payloads = [i.name for i in signature.inputs if i.type == "bytes"]
+        self.memory = memory if self.payloads else None
+        self.encode_columns = (
+            PayloadEncoder(signature.inputs, self.memory).encode_columns
+            if self.memory is not None
+            else Encoder(signature).encode_columns
+        )
 
 
 @dataclass(frozen=True)
@@ -59,10 +72,11 @@ class Rows:
             raise RequestError(f"a row has {self.width} values", takes)
         if encoder.numeric:
             return self._matrix()
-        columns: dict[str, Column] = {
-            name: self.flat[index :: self.width] for index, name in enumerate(names)
-        }
-        return Columns(columns).encode(encoder)
+        return self.columns(names).encode(encoder)
+
+    def columns(self, names: Sequence[str]) -> Columns:
+        """The same values by column; there are as many `names` as values in a row."""
+        return Columns({name: self.flat[i :: self.width] for i, name in enumerate(names)})
 
     def _matrix(self) -> Matrix:
         if isinstance(self.flat, np.ndarray):

@@ -41,7 +41,7 @@ class Histogram:
 class Tally:
     """The histograms of one version of a model."""
 
-    __slots__ = ("compute", "link", "queue", "request", "rows")
+    __slots__ = ("_stages", "compute", "link", "queue", "request", "rows")
 
     def __init__(self) -> None:
         self.request = Histogram("request_duration_seconds")
@@ -49,10 +49,19 @@ class Tally:
         self.compute = Histogram("compute_infer_duration_seconds")
         self.link = Histogram("link_duration_seconds")
         self.rows = Histogram("batch_rows")
+        self._stages: dict[str, Histogram] = {}
+
+    def stage(self, place: str) -> Histogram:
+        """That of the stage before or after the model."""
+        return self._stages.setdefault(place, Histogram("stage_duration_seconds"))
 
     def values(self, labels: Labels) -> Values:
         """Its series."""
-        return {
+        stages = {
+            ("stage_duration_seconds", (*labels, ("stage", place))): histogram.values()
+            for place, histogram in self._stages.items()
+        }
+        return stages | {
             ("request_duration_seconds", labels): self.request.values(),
             ("queue_duration_seconds", labels): self.queue.values(),
             ("compute_infer_duration_seconds", labels): self.compute.values(),

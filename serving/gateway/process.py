@@ -22,7 +22,7 @@ from serving.gateway.metrics import Metrics
 from serving.gateway.parts import Entrance, Parts
 from serving.gateway.sampler import Sampler
 from serving.gateway.scraping import Scraping
-from serving.gateway.served import Served
+from serving.gateway.served import Served, labels_of
 from serving.gateway.state import State
 from serving.gateway.web import http_server
 from serving.link import GatewayEnd
@@ -51,6 +51,7 @@ from serving.messages import (
     Tried,
     decoder,
 )
+from serving.payloads import PayloadMemory
 
 log = get_logger(__name__)
 _decode = decoder(ToGateway).decode
@@ -104,6 +105,8 @@ class Gateway:
         self._listener = listener
         self._slow = options.trial_latency_ms / 1e3
         self._metrics = Metrics()
+        self._payloads = PayloadMemory(options.payload_mb << 20)
+        self._metrics.watch(lambda: {"payload_bytes": ((), self._payloads.used)})
         clock = time.monotonic
         self._scraping = Scraping(self._metrics, self._send)
         self._catalog = Catalog(start.models, options, self._loop, clock)
@@ -168,6 +171,7 @@ class Gateway:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self._entrance.check_time()
+            self._payloads.trim()
             self._state.live = time.monotonic() - self._last_tick < SILENCE
 
     # the supervisor ---------------------------------------------------------------------------
@@ -219,8 +223,8 @@ class Gateway:
 
     def _announce(self, message: Announce) -> None:
         try:
-            served = Served.read(message, self._share, self._slow)
-            served.tally = self._metrics.tally(served.labels)
+            tally = self._metrics.tally(labels_of(message))
+            served = Served.read(message, self._share, self._slow, self._payloads, tally)
             self._generations[message.generation] = served
         except PenstockError as error:
             self._send(Failed(message.model, message.generation, str(error)[:2000]))
@@ -233,7 +237,7 @@ class Gateway:
         if served is None:
             link.close()
             return
-        self._catalog.find(message.model).connect(served, message.worker, link)
+        self._catalog.find(message.model).connect(served, message.worker, link, message.place)
 
     def _activate(self, message: Activate) -> None:
         served = self._generations.get(message.generation)

@@ -21,7 +21,7 @@ from serving.gateway import trace
 from serving.gateway.inputs import Columns, Inputs, Rows
 from serving.gateway.metrics import Metrics
 from serving.gateway.served import Served
-from serving.gateway.work import Work
+from serving.gateway.work import Stale, Work
 from serving.requestlog.record import FRAME, Record, frame, text_of
 
 #: Seconds that records wait for company.
@@ -47,9 +47,10 @@ class Sampler:
         """Tell of this work once it is settled, if chance will have it.
 
         `names` are the request's (`serving.gateway.trace`). A request whose client goes first is not
-        told of. `served` is what it was encoded for.
+        told of, nor is one of a model with stages: its rows are not those of the signature. `served`
+        is what it was encoded for.
         """
-        if random.random() >= self._share:
+        if served.staged or random.random() >= self._share:
             return
         # A work lets go of what was asked when it is settled.
         finish, source, matrix, encoding = work.finish, work.source, work.matrix, work.encoding
@@ -60,7 +61,7 @@ class Sampler:
             by: Served = work.pin or served
             try:
                 asked = matrix if by.encoding == encoding else by.encode(source)
-            except RequestError:  # a newer signature refuses it; the client was told
+            except (RequestError, Stale):  # a newer one refuses it, or has a stage
                 by, asked = served, matrix
             self._take(self._record(work, names, by, asked, source))
 

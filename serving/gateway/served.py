@@ -1,53 +1,70 @@
-"""A generation as the gateway sees it: a signature to encode for, and links to workers."""
+"""A generation as the gateway sees it: what clients send it, its model, and the stages around it."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from registry.models.bundle import Bundle
+from registry.models.places import Leg as Place
 from registry.models.signature import Matrix, Signature
+from registry.models.stages import Stages
 from serving.errors import RequestError
-from serving.gateway.batcher import Batch
 from serving.gateway.inputs import RowEncoder
+from serving.gateway.leg import Leg, StageLeg, digest, request_of
 from serving.gateway.metrics import Tally
 from serving.gateway.protocols.template import Template
 from serving.gateway.trial import Trial
-from serving.link import GatewayEnd
+from serving.gateway.work import Stale
 from serving.messages import Announce
+from serving.payloads import PayloadMemory
 
 #: Digits of the manifest digest that name a version in answers.
 VERSION_DIGITS = 16
 
 
-class Served:
-    """One generation of one model. Implements `work.Target`.
+class Served(Leg):
+    """One generation of one model, and the leg of that model itself.
 
-    `share`, from 0 to below 1, is where in the row of workers this gateway begins to look for an
-    idle one: several gateways that began alike would all pick the same worker, and leave the rest.
-    `slow` is in seconds: see `Trial`.
+    `model` is what the model takes and gives, `signature` what clients send and get. `memory` is
+    where payloads go. `tally` is what is counted of its version. `slow` is in seconds: see `Trial`.
     """
 
+    place: Place = "model"
+
     def __init__(
-        self, announced: Announce, signature: Signature, share: float = 0.0, slow: float = 0.0
+        self,
+        announced: Announce,
+        model: Signature,
+        share: float = 0.0,
+        slow: float = 0.0,
+        *,
+        stages: Stages | None = None,
+        memory: PayloadMemory | None = None,
+        tally: Tally | None = None,
     ) -> None:
+        super().__init__(share)
+        stages = stages or Stages()
         self.announced = announced
-        self.signature = signature
-        self.encoding = hashlib.sha256(msgspec.json.encode(signature)).hexdigest()
-        self.links: dict[int, GatewayEnd[Batch]] = {}
-        self._share = share
+        self.signature = stages.public(model)
+        self.stages = stages
         #: Where its first requests are counted, if they are to be reported.
         self.trial = Trial(announced.trial, slow) if announced.trial else None
-        #: What is counted of its version; the gateway puts a shared one here.
-        self.tally = Tally()
-        self.encoder = RowEncoder(signature)
+        self.tally = tally or Tally()
+        self.encoder = RowEncoder(self.signature, memory)
+        # Without a stage before it the same rows still go another way if there is one after it.
+        self.encoding = digest(model, stages.pre.identity if stages.pre else bool(stages.post))
+        #: Where its requests go, in order.
+        self.legs: dict[Place, Leg] = {}
+        if stages.pre:
+            self.legs["pre"] = StageLeg(self, "pre", stages.pre, share)
+        self.legs["model"] = self
+        if stages.post:
+            self.legs["post"] = StageLeg(self, "post", stages.post, share)
         #: The version that answers name: the first digits of the manifest's digest.
         self.version = announced.version[:VERSION_DIGITS]
-        self.template = Template(announced.model, self.version, signature)
-        self.labels = (("model", announced.model), ("version", self.version))
+        self.template = Template(announced.model, self.version, self.signature)
+        self.labels = labels_of(announced)
         #: What lines of the log say of it.
         self.log_fields = {
             "model": announced.model, "version": self.version, "revision": announced.revision
@@ -58,16 +75,36 @@ class Served:
         ).encode()
 
     @classmethod
-    def read(cls, announced: Announce, share: float = 0.0, slow: float = 0.0) -> Served:
-        """Read the signature from the announced folder. Raises BadData, NotFound."""
-        return cls(announced, Bundle.read(Path(announced.folder)).signature, share, slow)
+    def read(
+        cls, announced: Announce, share: float, slow: float, memory: PayloadMemory, tally: Tally
+    ) -> Served:
+        """Read the bundle in the announced folder. Raises BadData, NotFound."""
+        bundle = Bundle.read(Path(announced.folder))
+        stages = bundle.header.stages
+        return cls(
+            announced, bundle.signature, share, slow, stages=stages, memory=memory, tally=tally
+        )
 
-    def join(self, worker: int, link: GatewayEnd[Batch]) -> None:
-        """Use a link to one more worker."""
-        order = sorted([*self.links, worker])
-        first = int(self._share * len(order))
-        self.links[worker] = link
-        self.links = {number: self.links[number] for number in order[first:] + order[:first]}
+    @property
+    def served(self) -> Served:
+        """Itself."""
+        return self
+
+    @property
+    def staged(self) -> bool:
+        """Whether its requests pass a stage."""
+        return len(self.legs) > 1
+
+    @property
+    def entry(self) -> Leg:
+        """Where its requests go first."""
+        return self.legs.get("pre", self)
+
+    def after(self, place: Place) -> Leg | None:
+        """Where they go after `place`; None: they are done."""
+        places = list(self.legs)
+        follows = places[places.index(place) + 1 :]
+        return self.legs[follows[0]] if follows else None
 
     @property
     def number(self) -> int:
@@ -75,17 +112,41 @@ class Served:
         return self.announced.generation
 
     @property
-    def busy(self) -> bool:
-        """Whether a worker of this generation still has a batch."""
-        return any(link.loans for link in self.links.values())
+    def at_work(self) -> bool:
+        """Whether a process of this generation still has a batch."""
+        return any(leg.busy for leg in self.legs.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether a process is there at each place."""
+        return all(leg.links for leg in self.legs.values())
 
     def names(self, version: str) -> bool:
         """Whether a client that writes `version` means this generation."""
         return version in (self.version, self.announced.version, str(self.announced.revision))
 
     def encode(self, source: Any) -> Matrix:
-        """Encode a decoded request for this signature. Raises RequestError."""
-        matrix: Matrix = source.encode(self.encoder)
+        """Encode a decoded request for the model. Raises RequestError; Stale if a stage is first."""
+        if "pre" in self.legs:
+            raise Stale
+        return self.rows_of(request_of(source, self))
+
+    def rows_of(self, request: Any) -> Matrix:
+        """A decoded request as the rows of `entry`. Raises RequestError."""
+        matrix: Matrix = request.encode(self.encoder)
         if not len(matrix):
             raise RequestError("the request has no rows")
         return matrix
+
+    def count(self, rows: int, compute: float, handed: float | None) -> None:
+        """Count a batch of the model."""
+        tally = self.tally
+        tally.rows.observe(rows)
+        tally.compute.observe(compute)
+        if handed is not None:
+            tally.link.observe(handed)
+
+
+def labels_of(announced: Announce) -> tuple[tuple[str, str], ...]:
+    """The labels of what is counted of a version."""
+    return (("model", announced.model), ("version", announced.version[:VERSION_DIGITS]))

@@ -11,6 +11,10 @@ from registry.models.signature import Matrix
 from serving.errors import RequestError
 
 
+class Stale(Exception):
+    """What a stage made of rows is of no use to the generation that is to go on with them."""
+
+
 class Target(Protocol):
     """The generation that rows are encoded for and dispatched to."""
 
@@ -19,7 +23,12 @@ class Target(Protocol):
         """Equal for two generations whose rows are encoded alike."""
 
     def encode(self, source: Any) -> Matrix:
-        """Encode a request again. Raises RequestError when this signature does not accept it."""
+        """Encode a request again.
+
+        Raises:
+            RequestError: this signature does not accept it.
+            Stale: a stage of this generation must see the request first.
+        """
 
 
 class Work:
@@ -31,6 +40,7 @@ class Work:
 
     __slots__ = (
         "admitted",
+        "course",
         "deadline",
         "dispatched",
         "encoding",
@@ -73,6 +83,8 @@ class Work:
         self.settled = False
         self.result: Matrix | None = None
         self.error: RequestError | None = None
+        #: Whose part this is, if the model has stages.
+        self.course: Any = None
         self.admitted = 0.0
         self.dispatched = 0.0
 

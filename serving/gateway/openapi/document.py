@@ -123,11 +123,11 @@ def _infer(served: Served, of: str) -> Part:
 def _invocations(dispatcher: Dispatcher) -> Part:
     served = dispatcher.active
     assert served is not None
-    most = dispatcher.batcher.policy.max_queue_rows
+    most = dispatcher.policy.max_queue_rows
     content = {
         "application/json": {
             "schema": schemas.invocation(served.signature, most),
-            "example": {"dataframe_records": [examples.row_of(served)]},
+            "example": {"dataframe_records": [examples.record_of(served)]},
         },
         "text/csv": {**_TEXT, "example": examples.csv_text(served)},
     }

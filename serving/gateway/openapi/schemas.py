@@ -16,6 +16,7 @@ _TYPES: dict[str, Callable[[Input], Schema]] = {
     "int64": lambda _: {"type": "integer", "minimum": -EXACT_INTEGER, "maximum": EXACT_INTEGER},
     "bool": lambda _: {"enum": [True, False, 0, 1]},
     "category": lambda member: _category(member),
+    "bytes": lambda _: {"type": "string", "contentEncoding": "base64"},
 }
 #: Datatypes in which a client may send a number as JSON.
 _NUMBERS = sorted(NUMERIC)

@@ -66,7 +66,7 @@ def _raw(body: bytes | bytearray, signature: Signature) -> InferRequest:
     (member,) = signature.inputs
     datatype = tensors.DATATYPES[member.type]
     if datatype == "BYTES":
-        return _request(member.name, datatype, [tensors.text(member.name, body)])
+        return _request(member.name, datatype, [memoryview(body)])
     shape = [len(body) // tensors.item_size(datatype)]
     return _request(member.name, datatype, tensors.decode(member.name, datatype, shape, body))
 

@@ -7,6 +7,7 @@ Server Specification"). A JSON body has exactly one of `dataframe_split`, `dataf
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from itertools import chain
@@ -14,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from registry.models.signature import Signature
+from registry.models.signature import Column, Signature
 from serving.errors import RequestError, UnsupportedMedia
-from serving.gateway.inputs import Columns, Inputs, Rows
+from serving.gateway.inputs import Columns, Grid, Inputs, Rows
 from serving.gateway.protocols import mlflow_csv
 
 #: The version of the protocol that `GET /version` names.
@@ -57,9 +58,9 @@ def read(body: bytes | bytearray, media_type: str, signature: Signature) -> Inpu
         RequestError: the body is not a request of this type; the message names the field.
     """
     if media_type in ("application/json", ""):
-        return inputs_of(parse(body), signature)
+        return _with_bytes(inputs_of(parse(body), signature), signature)
     if media_type == "text/csv":
-        return mlflow_csv.read(body, signature)
+        return _with_bytes(mlflow_csv.read(body, signature), signature)
     raise UnsupportedMedia(
         f"a body of type {media_type[:80]!r} is not read here",
         "application/json and text/csv are",
@@ -70,7 +71,7 @@ def read(body: bytes | bytearray, media_type: str, signature: Signature) -> Inpu
 def parse(body: bytes | bytearray) -> Invocation:
     """Read a body. Raises RequestError naming the field."""
     try:
-        invocation = _decoded(body)
+        invocation = _parsed(body)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RequestError("the body is not a scoring request", str(error)) from None
     given = [name for name in _FORMS if getattr(invocation, name) is not None]
@@ -82,7 +83,7 @@ def parse(body: bytes | bytearray) -> Invocation:
     return invocation
 
 
-def _decoded(body: bytes | bytearray) -> Invocation:
+def _parsed(body: bytes | bytearray) -> Invocation:
     """The body; `NaN`, which is no JSON but what MLflow's client writes for missing, is null."""
     try:
         return _decode(body)
@@ -109,6 +110,31 @@ def inputs_of(invocation: Invocation, signature: Signature) -> Inputs:
     if rows and isinstance(rows[0], dict):
         return _records(rows, signature)
     return _listed(rows, signature.names)
+
+
+def _with_bytes(inputs: Inputs, signature: Signature) -> Inputs:
+    """The rows with columns of bytes decoded: they come in base64, as MLflow's binary columns do."""
+    binary = {member.name for member in signature.inputs if member.type == "bytes"}
+    if not binary or isinstance(inputs, Grid):
+        return inputs
+    if isinstance(inputs, Rows):
+        if inputs.width != len(signature.names):
+            return inputs
+        inputs = inputs.columns(signature.names)
+    values = inputs.values
+    return Columns({n: _decoded(n, v) if n in binary else v for n, v in values.items()})
+
+
+def _decoded(name: str, column: Column) -> list[Any]:
+    """The bytes of a column; what is no text is left for the encoder to refuse."""
+    decoded = []
+    for row, value in enumerate(column):
+        try:
+            text = isinstance(value, str)
+            decoded.append(base64.b64decode(value, validate=True) if text else value)
+        except ValueError:
+            raise RequestError(f"input {name[:80]!r}, row {row}: the text is not base64") from None
+    return decoded
 
 
 def _column(name: str, values: list[Any]) -> list[Any]:

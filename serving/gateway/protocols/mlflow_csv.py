@@ -45,7 +45,7 @@ def _lines(body: bytes | bytearray) -> list[list[str]]:
 
 
 def _values(member: Input | None, column: Sequence[str]) -> list[Any]:
-    if member is None or member.type == "category":
+    if member is None or member.type in ("category", "bytes"):
         return [field or None for field in column]
     parse = _PARSERS[member.type]
     return [_value(member, row, field.strip(), parse) for row, field in enumerate(column)]

@@ -83,14 +83,13 @@ def inputs_of(request: InferRequest, encoder: RowEncoder) -> Inputs:
     given = request.inputs
     if len(given) == 1 and len(given[0].shape) == 2 and _is_matrix(given[0], encoder):
         return _rows(given[0], encoder)
-    values = {tensor.name: _column(tensor) for tensor in given}
+    values = {tensor.name: _column(tensor, encoder) for tensor in given}
     if len(values) != len(given):
         raise RequestError("an input is there twice")
     for tensor in given:
-        if tensor.name in encoder.names and (tensor.datatype == "BYTES") != (
-            tensor.name in encoder.texts
-        ):
-            takes = "BYTES" if tensor.name in encoder.texts else "numbers"
+        as_bytes = tensor.name in encoder.texts or tensor.name in encoder.payloads
+        if tensor.name in encoder.names and (tensor.datatype == "BYTES") != as_bytes:
+            takes = "BYTES" if as_bytes else "numbers"
             raise RequestError(
                 f"input {tensor.name!r} is {tensor.datatype}, the model takes {takes}"
             )
@@ -102,22 +101,26 @@ def _is_matrix(tensor: Tensor, encoder: RowEncoder) -> bool:
 
 
 def _rows(tensor: Tensor, encoder: RowEncoder) -> Rows:
-    if encoder.texts:
+    if encoder.texts or encoder.payloads:
         raise RequestError(
-            f"input {tensor.name!r} cannot hold the text columns {', '.join(encoder.texts)}",
+            f"input {tensor.name!r} cannot hold the columns "
+            f"{', '.join([*encoder.texts, *encoder.payloads])}",
             "",
-            "Send one input per column, text as BYTES.",
+            "Send one input per column, text and bytes as BYTES.",
         )
     if tensor.datatype not in tensors.NUMERIC:
         raise RequestError(f"input {tensor.name!r}: datatype {tensor.datatype[:20]!r} is no number")
     return Rows(_flat(tensor), tensor.shape[1])
 
 
-def _column(tensor: Tensor) -> Values:
+def _column(tensor: Tensor, encoder: RowEncoder) -> Values:
     tensors.check_datatype(tensor.name, tensor.datatype)
     if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
         raise RequestError(f"input {tensor.name!r} must have the shape [n] or [n, 1]")
-    return _flat(tensor)
+    values = _flat(tensor)
+    if tensor.datatype == "BYTES" and tensor.name not in encoder.payloads:
+        return tensors.texts(tensor.name, values)
+    return values
 
 
 def _flat(tensor: Tensor) -> Values:

@@ -1,7 +1,7 @@
 """Typed tensors: the datatypes of the Open Inference Protocol, as JSON values and as bytes.
 
-Bytes are little-endian and row-major; an element of BYTES is a length (4 bytes) and UTF-8. Nothing
-here knows how a tensor travels. Specification of the bytes:
+Bytes are little-endian and row-major; an element of BYTES is a length (4 bytes) and as many bytes,
+which are UTF-8 where a column is text. Nothing here knows how a tensor travels. Specification of the bytes:
 https://github.com/triton-inference-server/server/tree/main/docs/protocol (extension_binary_data)
 """
 
@@ -18,7 +18,7 @@ from registry.models.signature import Matrix
 from serving.errors import RequestError
 
 Values = Sequence[Any] | NDArray[Any]
-"""The elements of a tensor, flat: JSON values, texts, or an array."""
+"""The elements of a tensor, flat: JSON values, bytes, or an array."""
 
 Bytes = memoryview | bytes | bytearray
 _LENGTH = 4
@@ -45,7 +45,13 @@ _RANGES = {name: (np.iinfo(kind).min, np.iinfo(kind).max) for name, kind in _INT
 NUMERIC = frozenset(_DTYPES)
 KNOWN = NUMERIC | {"BYTES"}
 #: Types of a signature in the words of the protocol.
-DATATYPES = {"float64": "FP64", "int64": "INT64", "bool": "BOOL", "category": "BYTES"}
+DATATYPES = {
+    "float64": "FP64",
+    "int64": "INT64",
+    "bool": "BOOL",
+    "category": "BYTES",
+    "bytes": "BYTES",
+}
 
 
 def decode(name: str, datatype: str, shape: Sequence[int], data: Bytes) -> Values:
@@ -59,7 +65,7 @@ def decode(name: str, datatype: str, shape: Sequence[int], data: Bytes) -> Value
         raise RequestError(f"input {name[:80]!r} must have the shape [n] or [n, columns]")
     count = prod(shape)
     if datatype == "BYTES":
-        return _texts(name, count, data)
+        return _elements(name, count, data)
     dtype = _DTYPES[datatype]
     if any(size < 0 for size in shape) or len(data) != count * dtype.itemsize:
         raise RequestError(
@@ -78,20 +84,29 @@ def _booleans(name: str, values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.bool_)
 
 
-def _texts(name: str, count: int, data: Bytes) -> list[str]:
-    texts: list[str] = []
+def _elements(name: str, count: int, data: Bytes) -> list[Bytes]:
+    """The elements of BYTES, as views where `data` is one: payloads are large."""
+    elements: list[Bytes] = []
     at, end = 0, len(data)
     while at < end:
         start = at + _LENGTH
         at = start + int.from_bytes(data[at:start], "little")
         if at > end:
-            raise RequestError(f"input {name[:80]!r}: element {len(texts)} ends after the bytes do")
-        texts.append(text(name, data[start:at]))
-    if len(texts) != count:
+            raise RequestError(
+                f"input {name[:80]!r}: element {len(elements)} ends after the bytes do"
+            )
+        elements.append(data[start:at])
+    if len(elements) != count:
         raise RequestError(
-            f"input {name[:80]!r} has {len(texts)} elements", f"its shape has {count}"
+            f"input {name[:80]!r} has {len(elements)} elements", f"its shape has {count}"
         )
-    return texts
+    return elements
+
+
+def texts(name: str, values: Values) -> list[Any]:
+    """Elements with bytes read as text; what is none stays. Raises RequestError unless it is UTF-8."""
+    binary = (bytes, bytearray, memoryview)
+    return [text(name, value) if isinstance(value, binary) else value for value in values]
 
 
 def text(name: str, data: Bytes) -> str:

@@ -52,9 +52,8 @@ class Infer:
                 settled.set_result(None)
 
         deadline = self._clock() + timeout
-        work = Work(
-            served.encode(inputs), served.encoding, inputs, deadline, finish, request.priority
-        )
+        rows, encoding = served.rows_of(inputs), served.entry.encoding
+        work = Work(rows, encoding, inputs, deadline, finish, request.priority)
         if self._sampler is not None:
             self._sampler.watch(work, call.names, served)
         dispatcher.submit(work)

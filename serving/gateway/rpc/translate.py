@@ -53,7 +53,7 @@ def _tensor(message: Any, raw: bytes | None) -> Tensor:
     elif message.HasField("contents"):
         raise RequestError(f"input {name[:80]!r} has both raw and typed contents")
     else:
-        data = tensors.decode(name, datatype, shape, raw)
+        data = tensors.decode(name, datatype, shape, memoryview(raw))
     return Tensor(name, shape, datatype, data, values_of(message.parameters))
 
 
@@ -74,10 +74,7 @@ def _typed(message: Any) -> Sequence[Any]:
                 f"input {message.name[:80]!r} has {other.name}",
                 f"{message.datatype} stands in {field}",
             )
-    values = list(getattr(contents, field))
-    if message.datatype == "BYTES":
-        return [tensors.text(message.name, value) for value in values]
-    return values
+    return list(getattr(contents, field))
 
 
 def answer(served: Served, request: InferRequest, result: Matrix) -> Any:

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from registry.models.signature import Matrix
 from serving.errors import BodyTooLarge, DeadlinePassed, ModelFailed, Overloaded, RequestError
-from serving.gateway.batcher import Batch, Batcher, Policy
-from serving.gateway.work import Work
+from serving.gateway.batch import Batch, Policy
+from serving.gateway.batcher import Batcher
+from serving.gateway.work import Stale, Work
 
 
 class FakeTarget:
@@ -103,6 +104,42 @@ def test_expired_and_cancelled_rows_reach_no_buffer() -> None:
     assert [span.work for span in batch.spans] == [good]
     assert isinstance(expired.error, DeadlinePassed)
     assert (ended, silent) == ([expired], [])
+
+
+def test_what_waits_is_turned_away_whole_and_late_answers_are_dropped() -> None:
+    """Also where a part is being computed already; what is not waiting goes its way."""
+    batcher, target = started(max_batch_size=2)
+    turned: list[Work] = []
+    batcher.on_stale = turned.append
+    small, small_ended = work_of(target, [1, 2])
+    large, large_ended = work_of(target, [3, 4, 5])
+    for work in (small, large):
+        batcher.admit(work, 0.0)
+    lent = [batcher.take(0.0), batcher.take(0.0)]
+    batcher.turn_away()
+    assert (turned, batcher.rows, batcher.unsettled) == ([large], 0, 1)
+    for batch in lent:
+        assert batch is not None
+        batcher.done(batch, predict(batch))
+    assert (small_ended, large_ended) == ([small], [])
+    assert large.result is None
+
+
+def test_a_target_that_wants_another_way_hands_the_work_back() -> None:
+    batcher, _ = started()
+    turned: list[Work] = []
+    batcher.on_stale = turned.append
+    other = FakeTarget(2, "b")
+
+    class Stubborn(FakeTarget):
+        def encode(self, source: Any) -> Matrix:
+            raise Stale
+
+    work, ended = work_of(other, [1])
+    batcher.target = Stubborn(1)
+    batcher.admit(work, 0.0)
+    assert batcher.take(0.0) is None
+    assert (turned, ended, batcher.rows, batcher.unsettled) == ([work], [], 0, 0)
 
 
 def test_deadline_of_what_is_being_computed() -> None:

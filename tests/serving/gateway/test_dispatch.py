@@ -18,7 +18,7 @@ from registry.models.signature import Input, Output, Signature
 from serving.arena import Layout
 from serving.channel import Channel
 from serving.errors import DeadlinePassed, ModelFailed, Overloaded
-from serving.gateway.batcher import Policy
+from serving.gateway.batch import Policy
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.inputs import Rows
 from serving.gateway.served import Served
@@ -184,7 +184,7 @@ async def test_deadline_passes_while_waiting_and_while_computing() -> None:
 async def test_cancelled_rows_are_not_computed() -> None:
     async with bench(workers=0) as made:
         cancelled = made.ask(DEADLY)
-        (work,) = made.dispatcher.batcher._works
+        (work,) = made.dispatcher._model.batcher._works
         made.dispatcher.cancel(work)
         process = made.start()
         assert doubled(await made.ask(2.0)) == [4.0]

@@ -47,7 +47,9 @@ def test_booleans() -> None:
 def test_texts(values: list[str]) -> None:
     packed = serialize_byte_tensor(np.array([v.encode() for v in values], object))
     data = packed.item() if packed.size else b""
-    assert tensors.decode("x", "BYTES", [len(values)], data) == values
+    elements = tensors.decode("x", "BYTES", [len(values)], memoryview(data))
+    assert [bytes(element) for element in elements] == [value.encode() for value in values]
+    assert tensors.texts("x", elements) == values
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_texts(values: list[str]) -> None:
 )  # fmt: skip
 def test_bytes_that_are_no_such_tensor(datatype: str, shape: list[int], data: bytes) -> None:
     with pytest.raises(RequestError, match="input 'x'"):
-        tensors.decode("x", datatype, shape, data)
+        tensors.texts("x", tensors.decode("x", datatype, shape, data))
 
 
 def test_json_integers_are_in_their_range() -> None:

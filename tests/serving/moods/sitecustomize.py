@@ -92,16 +92,16 @@ def hurt_workers() -> None:
 
 def leak() -> None:
     """Keep something for each link that is closed."""
-    from serving.gateway.dispatch import Dispatcher
+    from serving.gateway.lane import Lane
 
     kept: list[bytes] = []
-    drop = Dispatcher._drop
+    drop = Lane.drop
 
-    def leaking(self: Dispatcher, *about: Any) -> None:
+    def leaking(self: Lane, *about: Any) -> None:
         kept.append(os.urandom(int(os.environ["LEAK_BYTES"])))
         drop(self, *about)
 
-    replace(Dispatcher, _drop=leaking)
+    replace(Lane, drop=leaking)
 
 
 if "FAULT" in os.environ:

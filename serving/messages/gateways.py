@@ -1,103 +1,12 @@
-"""Everything that crosses a control channel, typed. JSON, decoded strictly by msgspec.
-
-Descriptors travel beside a message; each message says which, in order.
-"""
+"""Messages between the supervisor and its gateways."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
+from registry.models.places import Leg
 from serving.arena import Layout
+from serving.messages.base import Message
+from serving.messages.children import Reported
 from serving.options import Options
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """A message of a control channel."""
-
-    def encode(self) -> bytes:
-        """The bytes of this message."""
-        return msgspec.json.encode(self)
-
-
-# supervisor -> forkserver -----------------------------------------------------------------
-
-
-class Fork(Message, frozen=True, tag=True):
-    """Start a child in `role`. Descriptor: the child's end of its own control channel."""
-
-    role: str
-    title: str
-
-
-class Forked(Message, frozen=True, tag=True):
-    """The child of the oldest unanswered Fork runs. Descriptor: its pidfd."""
-
-    pid: int
-
-
-# supervisor -> worker ---------------------------------------------------------------------
-
-
-class Load(Message, frozen=True, tag=True):
-    """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows.
-
-    `nice` is the niceness meanwhile. `contract`, if not empty, is the folder of the bundle that is
-    live: all that it takes must be taken.
-    """
-
-    folder: str
-    rows: int
-    threads: int
-    log_level: str
-    nice: int = 0
-    contract: str = ""
-
-
-class Attach(Message, frozen=True, tag=True):
-    """Serve one more link. Descriptors: socket, inputs (read-only), outputs."""
-
-    layout: Layout
-
-
-class Loading(Message, frozen=True, tag=True):
-    """The bundle's format is understood and its model is being opened."""
-
-
-class Warming(Message, frozen=True, tag=True):
-    """The model is open and runs its first batches."""
-
-
-class Validated(Message, frozen=True, tag=True):
-    """The golden rows agree; ready for links. `features` and `outputs` are column counts.
-
-    `private` and `shared` are the bytes by which the process grew at most while it loaded: memory of
-    its own, and mapped files that it shares with its siblings. `stages` tells the seconds of `load`, `warm` and `golden`.
-    """
-
-    features: int
-    outputs: int
-    private: int = 0
-    shared: int = 0
-    stages: dict[str, float] = {}
-
-
-class Answered(Message, frozen=True, tag=True):
-    """The first batch is answered: this worker is of use. Sent once."""
-
-
-class Reported(Message, frozen=True, tag=True):
-    """An error that somebody should hear of (`registry.reports`). Gateways send it too."""
-
-    event: dict[str, Any]
-
-
-class Unfit(Message, frozen=True, tag=True):
-    """The bundle must not serve; another try would end alike."""
-
-    reason: str
-
 
 # supervisor -> gateway --------------------------------------------------------------------
 
@@ -149,6 +58,7 @@ class Connect(Message, frozen=True, tag=True):
     generation: int
     worker: int
     layout: Layout
+    place: Leg = "model"
 
 
 class Activate(Message, frozen=True, tag=True):
@@ -271,10 +181,6 @@ class Scrape(Message, frozen=True, tag=True):
     number: int
 
 
-ToForkserver = Fork
-FromForkserver = Forked
-ToWorker = Load | Attach
-FromWorker = Loading | Warming | Validated | Answered | Unfit | Reported
 ToGateway = (
     Start
     | Tokens
@@ -293,8 +199,3 @@ ToGateway = (
 FromGateway = (
     Announced | Activated | Retired | Hung | Tried | Failed | Check | Counts | Scrape | Reported
 )
-
-
-def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """A decoder for one of the unions above; it raises msgspec.ValidationError on anything else."""
-    return msgspec.json.Decoder(kind)
