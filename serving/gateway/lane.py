@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from registry.logs import get_logger
 from registry.models.places import Leg as Place
@@ -38,9 +39,11 @@ class Lane:
         on_quiet: Callable[[Leg], None],
     ) -> None:
         self.place = place
+        unit = policy.max_batch_size
+        if place != "model":
+            # What there is is shared out: nothing waits for company, and rows count, not batches.
+            policy, unit = replace(policy, max_queue_delay=0.0), 1
         self.batcher = Batcher(policy)
-        # A stage takes what there is in shares, so that its rows are counted rather than batches.
-        unit = policy.max_batch_size if place == "model" else 1
         self._admission = Admission(policy.max_queue_wait, unit)
         self.target: Leg | None = None
         self._loop = loop
