@@ -34,7 +34,7 @@ def test_a_model_that_raises_and_workers_that_die(team: Team, tmp_path: Path) ->
     team.promote(1.0, mood="raises", words=f"no answer for {SECRET}")
     with sentry() as server, team.serve(**given(team, server, tmp_path)) as service:
         assert [ask(service).status_code for _ in range(20)] == [500] * 20
-        (raised,) = eventually("its event", lambda: server.told("predict failed"))
+        (raised,) = eventually("its event", lambda: server.told("batch failed"))
         os.kill(workers(service)[0], signal.SIGKILL)
         (gateway,) = service.processes("pen:gateway")
         os.kill(gateway, signal.SIGKILL)
@@ -46,7 +46,7 @@ def test_a_model_that_raises_and_workers_that_die(team: Team, tmp_path: Path) ->
     assert (value["type"], value["value"]) == ("ValueError", "no answer for ********")
     assert value["stacktrace"]["frames"][-1]["function"] == "_misbehave"
     # Which of two workers failed first is chance; of each there is one event, though 20 failed.
-    assert len(server.told("predict failed")) <= 2
+    assert len(server.told("batch failed")) <= 2
     assert raised["tags"]["process"] == "pen:flights"
     assert died["tags"]["model"] == "flights"
     assert SECRET.encode() not in b"".join(server.bodies)
