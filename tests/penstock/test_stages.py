@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import penstock
 from registry.errors import Refused
 from tests.penstock.conftest import ENVIRONMENT, Imported
+from tests.serving import staged
 from tests.serving.moody import ENVIRONMENT as TEAM
 
-pytest.importorskip("tests.serving.staged", reason="makes the use case of the tests known")
+
+@pytest.fixture(autouse=True)
+def _team() -> Iterator[None]:
+    with staged.known():
+        yield
 
 
 def test_a_stage_alone_becomes_a_model(imported: Imported, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_a_step_that_fails_is_told_once(world: World, monkeypatch: pytest.Monkey
     with pytest.raises(RunFailed):
         world.run(changes={"lightgbm": {"leaves": 5}}, script=lambda _: failing)
     (event,) = kept
-    assert event["logentry"]["formatted"] == "train small 2020-01-10 lightgbm failed"
+    assert event["logentry"]["formatted"] == "train small 2020-01-10 lightgbm leaves=5 failed"
     assert event["tags"]["kind"] == "bad-data"
     assert event["tags"]["run"]
     assert "a column is missing" in event["exception"]["values"][-1]["value"]
