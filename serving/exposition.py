@@ -67,7 +67,7 @@ FAMILIES: tuple[Family, ...] = (
         "queue_duration_seconds", "histogram", "Time from admission to the first batch", SECONDS
     ),
     Family(
-        "compute_infer_duration_seconds", "histogram", "Time of a worker for a batch", SECONDS
+        "compute_infer_duration_seconds", "histogram", "Time of the model for a batch", SECONDS
     ),
     Family(
         "link_duration_seconds",
@@ -79,6 +79,7 @@ FAMILIES: tuple[Family, ...] = (
         "stage_duration_seconds", "histogram", "Time of a stage process for a batch", SECONDS
     ),
     Family("batch_rows", "histogram", "Rows of a batch", ROWS),
+    Family("inline_exec_count_total", "counter", "Batches that gateways predicted themselves"),
     Family("log_dropped_total", "counter", "Lines of the access log that nobody took", prefix="penstock_"),
     Family(
         "request_log_dropped_total",
@@ -125,7 +126,7 @@ DERIVED: tuple[Derived, ...] = (
     Derived("exec_count_total", "Batches predicted", "batch_rows", "count"),
     Derived(
         "compute_infer_duration_us_total",
-        "Time that workers spent predicting, summed over batches",
+        "Time spent predicting, summed over batches",
         "compute_infer_duration_seconds", "sum", 1e6,
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 
 from registry.models.bundle import Bundle
 from registry.models.golden import check_golden
-from registry.models.predictor import open_predictor
+from registry.models.predictor import images_of, open_predictor
 from registry.models.protocol import Predictor
 from registry.models.signature import Encoder, Matrix
 from registry.settings import Settings
@@ -36,10 +36,9 @@ def _prepare(load: Load, channel: Channel) -> tuple[Predictor, Validated]:
     if load.contract:
         check_contract(Bundle.read(Path(load.contract)).public, bundle.public)
     channel.send(Loading().encode())
-    images = Path(Settings.load().var).absolute() / "cache" / "forest"
     times: dict[str, float] = {}
     with _timed(times, "load"):
-        predictor = open_predictor(bundle, load.threads, images)
+        predictor = open_predictor(bundle, load.threads, images_of(Settings.load()))
     channel.send(Warming().encode())
     rows = Encoder(bundle.signature).encode_rows(bundle.golden.rows)
     with _timed(times, "warm"):

@@ -44,6 +44,32 @@ def open_predictor(bundle: Bundle, threads: int = 1, images: Path | None = None)
         predictor = _open_forest(model, header.model.sha256, threads, images)
     if predictor is None:
         predictor = open_model(model, header.flavor, header.model.link, threads, own=header.own)
+    _check_width(predictor, bundle)
+    return predictor
+
+
+def open_shared(bundle: Bundle, images: Path) -> ForestPredictor | None:
+    """The model of `bundle` by the image that another process has made of it; None: there is none.
+
+    The model file is not read: whoever made the image has verified it.
+
+    Raises:
+        BadData: the image is malformed, or its shape is not that of the signature.
+    """
+    from registry.models.forest.evaluator import open_found
+
+    predictor = open_found(bundle.header.model.sha256, images)
+    if predictor is not None:
+        _check_width(predictor, bundle)
+    return predictor
+
+
+def images_of(settings: Settings) -> Path:
+    """Where processes of this machine share images of models."""
+    return Path(settings.var).absolute() / "cache" / "forest"
+
+
+def _check_width(predictor: ForestPredictor | Opened, bundle: Bundle) -> None:
     found = (predictor.features, predictor.outputs)
     want = (len(bundle.signature.inputs), len(bundle.signature.outputs))
     if found != want:
@@ -53,7 +79,6 @@ def open_predictor(bundle: Bundle, threads: int = 1, images: Path | None = None)
             f"it has {found[0]} inputs and {found[1]} outputs, the signature {want[0]} and {want[1]}",
             "Write the bundle again.",
         )
-    return predictor
 
 
 def _open_forest(

@@ -44,6 +44,12 @@ class Batch:
         self.lent = [span.matrix for span in self.spans]
         np.concatenate(self.lent, out=buffer[: self.rows])
 
+    def matrix(self) -> Matrix:
+        """The rows."""
+        if len(self.spans) == 1:
+            return self.spans[0].matrix
+        return np.concatenate([span.matrix for span in self.spans])
+
     def deadline(self) -> float:
         """When the most patient row stops waiting, in seconds of the batcher's clock."""
         return max(span.work.deadline for span in self.spans)

@@ -13,6 +13,7 @@ from serving.frame import Frame, Kind
 from serving.gateway.admission import Admission
 from serving.gateway.batch import Batch, Policy
 from serving.gateway.batcher import Batcher
+from serving.gateway.inline import Inline
 from serving.gateway.leg import Leg
 from serving.link import GatewayEnd, Loan
 
@@ -96,6 +97,7 @@ class Lane:
             self.batcher.turn_away()
             return
         now = self._clock()
+        self._predict_inline(self.target, now)
         while (link := self._choose(now)) is not None:
             wait = self.batcher.wait(now)
             if wait is None:
@@ -107,6 +109,37 @@ class Lane:
             if batch is None:
                 return
             link.lend(batch, batch.rows, batch.fill, int(batch.deadline() * 1e9))
+
+    def _predict_inline(self, leg: Leg, now: float) -> None:
+        """Predict what waits in this process, if it is little and no worker has anything to do."""
+        inline = leg.inline
+        if inline is None or not inline.takes(self.batcher.rows) or self.batcher.wait(now):
+            return
+        if leg.busy or not leg.links:
+            return
+        # As for a busy worker: rows under suspicion, which are alone, are not for this process.
+        batch = self.batcher.take(now, idle=False, most=inline.most)
+        if batch is not None:
+            self._compute_inline(leg, inline, batch)
+
+    def _compute_inline(self, leg: Leg, inline: Inline, batch: Batch) -> None:
+        begun = self._clock()
+        try:
+            outputs = inline.predict(batch.matrix())
+        except Exception as error:  # noqa: BLE001 - a worker finds out whether it is the rows
+            inline.close()
+            log.warning(
+                "a gateway leaves a model to its workers",
+                reason=repr(error),
+                **leg.served.log_fields,
+            )
+            self.batcher.give_back(batch)
+            return
+        seconds = self._clock() - begun
+        inline.note(batch.rows, seconds)
+        leg.count(batch.rows, seconds, None)
+        leg.served.tally.inline += 1
+        self.batcher.done(batch, outputs)
 
     def _most(self, link: GatewayEnd[Batch]) -> int:
         """Rows of the next batch: of stages, whose rows gain little from company, each gets a share."""
@@ -160,6 +193,8 @@ class Lane:
         if frame.kind == Kind.RESULT:
             seconds = self._count(leg, loan.batch, frame)
             self._admission.computed(seconds / (1 if self.place == "model" else loan.rows))
+            if leg.inline is not None:
+                leg.inline.note(loan.rows, frame.compute / 1e9)
             self._pace = min(self._pace, BRIEF) * 0.9 + frame.compute * 1e-10
             self.batcher.done(loan.batch, link.outputs(loan))
         elif frame.kind == Kind.REFUSED:

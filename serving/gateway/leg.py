@@ -18,6 +18,7 @@ from serving.link import GatewayEnd
 
 if TYPE_CHECKING:
     from serving.gateway.batch import Batch
+    from serving.gateway.inline import Inline
     from serving.gateway.served import Served
 
 
@@ -31,6 +32,8 @@ class Leg(ABC):
     place: Place
     #: Equal for two generations that take the same rows here.
     encoding: str
+    #: The model in the gateway's own process, where that is allowed.
+    inline: Inline | None = None
 
     def __init__(self, share: float) -> None:
         self.links: dict[int, GatewayEnd[Batch]] = {}

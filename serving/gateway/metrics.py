@@ -41,7 +41,7 @@ class Histogram:
 class Tally:
     """The histograms of one version of a model."""
 
-    __slots__ = ("_stages", "compute", "link", "queue", "request", "rows")
+    __slots__ = ("_stages", "compute", "inline", "link", "queue", "request", "rows")
 
     def __init__(self) -> None:
         self.request = Histogram("request_duration_seconds")
@@ -49,6 +49,8 @@ class Tally:
         self.compute = Histogram("compute_infer_duration_seconds")
         self.link = Histogram("link_duration_seconds")
         self.rows = Histogram("batch_rows")
+        #: Batches that this gateway predicted itself.
+        self.inline = 0
         self._stages: dict[str, Histogram] = {}
 
     def stage(self, place: str) -> Histogram:
@@ -67,6 +69,7 @@ class Tally:
             ("compute_infer_duration_seconds", labels): self.compute.values(),
             ("link_duration_seconds", labels): self.link.values(),
             ("batch_rows", labels): self.rows.values(),
+            ("inline_exec_count_total", labels): [float(self.inline)],
         }
 
 

@@ -104,6 +104,7 @@ class Gateway:
         self._channel = channel
         self._listener = listener
         self._slow = options.trial_latency_ms / 1e3
+        self._inline_rows = options.inline_rows
         self._metrics = Metrics()
         self._payloads = PayloadMemory(options.payload_mb << 20)
         self._metrics.watch(lambda: {"payload_bytes": ((), self._payloads.used)})
@@ -224,8 +225,12 @@ class Gateway:
     def _announce(self, message: Announce) -> None:
         try:
             tally = self._metrics.tally(labels_of(message))
-            served = Served.read(message, self._share, self._slow, self._payloads, tally)
+            served = Served.read(
+                message, self._share, self._slow, self._payloads, tally, self._inline_rows
+            )
             self._generations[message.generation] = served
+            if served.inline is not None:
+                self._loop.run_in_executor(None, served.inline.open)
         except PenstockError as error:
             self._send(Failed(message.model, message.generation, str(error)[:2000]))
         else:
@@ -259,7 +264,9 @@ class Gateway:
             self._catalog.find(message.model).retire(served, gone)
 
     def _forget(self, served: Served) -> None:
-        """Count a version no longer, unless another generation is of the same."""
+        """Let go of a generation; count its version no longer, unless another is of the same."""
+        if served.inline is not None:
+            served.inline.close()
         if all(served.labels != other.labels for other in self._generations.values()):
             self._scraping.forget(served.labels)
 

@@ -10,6 +10,7 @@ from registry.models.places import Leg as Place
 from registry.models.signature import Matrix, Signature
 from registry.models.stages import Stages
 from serving.errors import RequestError
+from serving.gateway.inline import Inline
 from serving.gateway.inputs import RowEncoder
 from serving.gateway.leg import Leg, StageLeg, digest, request_of
 from serving.gateway.metrics import Tally
@@ -76,14 +77,22 @@ class Served(Leg):
 
     @classmethod
     def read(
-        cls, announced: Announce, share: float, slow: float, memory: PayloadMemory, tally: Tally
+        cls,
+        announced: Announce,
+        share: float,
+        slow: float,
+        memory: PayloadMemory,
+        tally: Tally,
+        inline_rows: int = 0,
     ) -> Served:
         """Read the bundle in the announced folder. Raises BadData, NotFound."""
         bundle = Bundle.read(Path(announced.folder))
         stages = bundle.header.stages
-        return cls(
+        served = cls(
             announced, bundle.signature, share, slow, stages=stages, memory=memory, tally=tally
         )
+        served.inline = Inline.of(bundle, inline_rows)
+        return served
 
     @property
     def served(self) -> Served:

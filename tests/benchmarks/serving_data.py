@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -43,7 +44,7 @@ class Data:
 
 
 class Side:
-    """Penstock with its default settings and one imported model."""
+    """Penstock with one imported model, and default settings beside `environment`."""
 
     def __init__(self, folder: Path, flavor: str, model: Path) -> None:
         """Import the model into a store of its own in `folder`."""
@@ -62,6 +63,13 @@ class Side:
             [penstock, *words],
             check=True, stdout=subprocess.DEVNULL, env={**os.environ, **self.environment},
         )  # fmt: skip
+
+    def beside(self, **settings: object) -> Side:
+        """The same model with other settings of the service."""
+        other = copy.copy(self)
+        given = {f"PENSTOCK_SERVING_{name.upper()}": str(value) for name, value in settings.items()}
+        other.environment = {**self.environment, **given}
+        return other
 
     def command(self, port: int) -> list[str]:
         """What starts the service on `port`."""

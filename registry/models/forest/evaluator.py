@@ -12,7 +12,7 @@ import numpy as np
 from registry.errors import BadData
 from registry.logs import get_logger
 from registry.models.forest.image import build_image, header_of
-from registry.models.forest.images import open_image
+from registry.models.forest.images import find_image, open_image
 from registry.models.forest.library import AUTOMATIC, BIT_VECTORS, WALK, library
 from registry.models.matrix import as_rows
 
@@ -42,6 +42,17 @@ def open_forest(
         return None
     image = build_image(model) if images is None else open_image(images, digest, model)
     return ForestPredictor(lib, image, threads)
+
+
+def open_found(digest: str, images: Path) -> ForestPredictor | None:
+    """The evaluator of an image that another process has put into `images`; None: there is none.
+
+    Raises:
+        BadData: the image is malformed.
+    """
+    lib = library()
+    image = find_image(images, digest) if lib is not None else None
+    return ForestPredictor(lib, image) if lib is not None and image is not None else None
 
 
 class ForestPredictor:

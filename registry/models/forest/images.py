@@ -28,7 +28,7 @@ def open_image(folder: Path, digest: str, model: bytes) -> mmap.mmap | bytes:
     Raises:
         BadData, Unsupported: see `build_image`.
     """
-    path = folder / f"{digest}.v{FORMAT}"
+    path = _path(folder, digest)
     found = _mapped(path)
     if found is not None:
         return found
@@ -40,6 +40,15 @@ def open_image(folder: Path, digest: str, model: bytes) -> mmap.mmap | bytes:
         return image
     _drop_old(folder)
     return _mapped(path) or image
+
+
+def find_image(folder: Path, digest: str) -> mmap.mmap | None:
+    """The image that another process has made of the model with this SHA-256; None: there is none."""
+    return _mapped(_path(folder, digest))
+
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / f"{digest}.v{FORMAT}"
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
