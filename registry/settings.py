@@ -152,7 +152,7 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_max_queue_delay_ms", non_negative, 0.0, "ms a row may wait for company"),
     _row("serving_max_queue_wait_ms", non_negative, 0.0, "ms a request may wait; 0: its deadline"),
     _row("serving_max_queue_rows", positive_int, 4096, "rows of a model that may wait"),
-    _row("serving_inline_rows", non_negative_int, 0, "rows that an idle gateway scores itself"),
+    _row("serving_inline_rows", non_negative_int, 8, "rows that an idle gateway scores itself"),
     _row("serving_request_timeout", positive, 30.0, "seconds from a request to its answer"),
     _row("serving_read_timeout", positive, 20.0, "seconds in which a request must arrive"),
     _row("serving_idle_timeout", positive, 75.0, "seconds an unused connection is kept"),

@@ -38,7 +38,7 @@ FAILED = 70
 
 def _preload() -> None:
     """Import and load what every child would load for itself."""
-    for module in (*ROLES.values(), "registry.models.lightgbm"):
+    for module in (*ROLES.values(), "registry.models.lightgbm", "registry.models.forest.evaluator"):
         importlib.import_module(module)
     from registry.models.lightgbm import library
 

@@ -105,6 +105,11 @@ class GatewayEnd(Generic[T]):
         return not self.loans and not self.closed
 
     @property
+    def fresh(self) -> bool:
+        """Whether the worker was never asked anything."""
+        return not self._sequence
+
+    @property
     def rows(self) -> int:
         """Rows that a buffer holds."""
         return self._arena.layout.rows

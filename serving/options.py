@@ -37,7 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_wait_ms: float = 0.0
     max_queue_rows: int = 4096
     #: Rows that a gateway may predict itself while its workers are idle; 0: never.
-    inline_rows: int = 0
+    inline_rows: int = 8
     request_timeout: float = 30.0
     read_timeout: float = 20.0
     idle_timeout: float = 75.0

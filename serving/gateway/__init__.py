@@ -1,1 +1,1 @@
-"""The gateway process: HTTP, validation, admission, batches. It never runs a model."""
+"""The gateway process: HTTP, validation, admission, batches. It runs models only as `inline` says."""

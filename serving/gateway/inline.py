@@ -60,7 +60,7 @@ class Inline:
             return
         if predictor is None:
             reason = "no process has put an image of it into PENSTOCK_VAR"
-            log.warning("a gateway leaves a model to its workers", reason=reason)
+            log.info("a gateway leaves a model to its workers", reason=reason)
             return
         with self._lock:
             self._predictor = predictor

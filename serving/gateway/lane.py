@@ -115,7 +115,9 @@ class Lane:
         inline = leg.inline
         if inline is None or not inline.takes(self.batcher.rows) or self.batcher.wait(now):
             return
-        if leg.busy or not leg.links:
+        # A worker that never answered is asked first: it may be no good, which the breaker must see.
+        idle = None if leg.busy else self._choose(now)
+        if idle is None or idle.fresh:
             return
         # As for a busy worker: rows under suspicion, which are alone, are not for this process.
         batch = self.batcher.take(now, idle=False, most=inline.most)

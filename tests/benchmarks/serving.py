@@ -3,7 +3,8 @@
 A LightGBM model of 500 trees × 63 leaves × 28 features, and a numeric CatBoost one, are imported as
 bundles and served with default settings; wrk asks over keep-alive connections. `PEERS/serving/run`
 measures the peers and penstock in one run, in turns; without it penstock is measured alone. A cell
-is rows of a request × connections. CPU seconds are those of the whole tree of processes.
+is rows of a request × connections. CPU seconds are those of the whole tree of processes. "full path"
+is penstock with no row predicted in the gateway (docs/decisions/0030-inline-scoring.md).
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import statistics
 import sys
 import tempfile
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from tests.benchmarks import forest, serving_data
-from tests.benchmarks.serving_data import CATBOOST, LIGHTGBM, Results, Side
+from tests.benchmarks.serving_data import CATBOOST, LIGHTGBM, Cell, Results, Side
 from tests.benchmarks.serving_harness import Harness, fairness, measure_alone
 
 CELLS = ("1x64", "1x256", "1x1", "64x64")
 #: Peers of the table unless others are named; the harness knows more (`run --list`).
 PEERS = ("fastapi-raw-2", "fastapi-2", "pytriton", "aqueduct-1")
-OURS = "penstock"
+OURS, FULL = "penstock", "penstock, full path"
 
 
 def main() -> int:
@@ -52,9 +55,27 @@ def alone(folder: Path, words: argparse.Namespace) -> None:
     model = forest.train(folder)
     data = serving_data.prepare(folder / "lightgbm", LIGHTGBM, model.read_bytes())
     side = Side(folder / "serve", LIGHTGBM, data.model)
-    results = {OURS: measure_alone(side, data, words.cells.split(","), words.seconds)}
-    print_table("LightGBM", results)
+    runs: dict[str, list[dict[str, Cell]]] = {name: [] for name in both(side)}
+    for _ in range(words.reps):
+        for name, each in both(side).items():
+            runs[name].append(measure_alone(each, data, words.cells.split(","), words.seconds))
+    print_table("LightGBM", {name: medians(found) for name, found in runs.items()})
     print(f"  {fairness(side, data, words.seconds)}")
+
+
+def both(side: Side) -> dict[str, Side]:
+    """Penstock as it is, and with every row going the full path."""
+    return {OURS: side, FULL: side.beside(inline_rows=0)}
+
+
+def medians(runs: list[dict[str, Cell]]) -> dict[str, Cell]:
+    """Each number of each cell: the median over runs, but all of their errors."""
+    found = {}
+    for cell in runs[0]:
+        rows = [run[cell] for run in runs]
+        middle = Cell(*map(statistics.median, zip(*map(astuple, rows), strict=True)))
+        found[cell] = replace(middle, errors=sum(row.errors for row in rows))
+    return found
 
 
 def beside(folder: Path, words: argparse.Namespace) -> None:
@@ -66,7 +87,7 @@ def beside(folder: Path, words: argparse.Namespace) -> None:
     names = [name for name in words.names if name not in missing]
     model = harness.train()
     side = Side(folder / "serve", LIGHTGBM, model)
-    print_table("LightGBM", harness.measure(names, {OURS: side}, words.cells))
+    print_table("LightGBM", harness.measure(names, both(side), words.cells))
     data = serving_data.read(harness.home / "data", LIGHTGBM)
     print(f"  {fairness(side, data, words.seconds)}")
     if not words.skip_catboost:
@@ -85,6 +106,7 @@ def print_table(title: str, results: Results) -> None:
             print(f"  {title}: {name:20} {cell:>7} {row.rps:9,.0f} {row.p50:8.2f} {row.p99:8.2f} "
                   f"{row.cpu:11.4f} {row.errors:7d} {row.others:7.2f}")  # fmt: skip
         ours = rows.pop(OURS, None)
+        rows.pop(FULL, None)
         if ours is None or not rows:
             continue
         best = max(rows, key=lambda name: rows[name].rps)

@@ -89,7 +89,10 @@ def test_a_worker_that_hangs_is_replaced_and_its_rows_are_answered_by_another(
     publisher: Publisher, bundles: dict[str, Trained], run: Run
 ) -> None:
     publisher.publish("flights", bundles["lightgbm-1"].folder)
-    with run(serving_batch_timeout=0.5) as service, Load(service.address, BODIES) as load:
+    with (
+        run(serving_batch_timeout=0.5, serving_inline_rows=0) as service,
+        Load(service.address, BODIES) as load,
+    ):
         load.wait(20)
         victim = workers(service)[0]
         with stopped(victim):

@@ -41,13 +41,12 @@ class Triple:
         self.closed = True
 
 
-def inline(made: Bench, *, known: bool = True, seconds: float = 0.0) -> Triple:
-    """Let the active generation of `made` be predicted inline; `known` to be quick enough."""
+async def inline(made: Bench, seconds: float = 0.0) -> Triple:
+    """Let the active generation of `made` be predicted inline, after a worker was first."""
     model = Triple(seconds)
     made.served.inline = Inline(lambda: model, MOST)
     made.served.inline.open()
-    if known:
-        made.served.inline.note(1, LONGEST / 10)
+    assert doubled(await made.ask(0.5)) == [1.0]
     return model
 
 
@@ -60,12 +59,12 @@ async def turn() -> None:
 @running
 async def test_few_rows_are_predicted_here_and_counted_as_elsewhere() -> None:
     async with bench() as made:
-        inline(made)
+        await inline(made)
         works = await asyncio.gather(made.ask(1.0), made.ask(2.0, 3.0))
         assert [doubled(work) for work in works] == [[3.0], [6.0, 9.0]]
         tally = made.served.tally
-        assert (tally.inline, tally.rows.count, tally.compute.count) == (1, 1, 1)
-        assert (tally.rows.sum, tally.link.count) == (3, 0)
+        assert (tally.inline, tally.rows.count, tally.compute.count) == (1, 2, 2)
+        assert (tally.rows.sum, tally.link.count) == (4, 1)
         assert all(work.pin is made.served for work in works)
         assert all(work.admitted <= work.dispatched for work in works)
         assert made.dispatcher.gauges()["pending_request_count"][1] == 0
@@ -74,7 +73,7 @@ async def test_few_rows_are_predicted_here_and_counted_as_elsewhere() -> None:
 @running
 async def test_more_rows_go_to_a_worker() -> None:
     async with bench() as made:
-        inline(made)
+        await inline(made)
         assert doubled(await made.ask(*[1.0] * (MOST + 1))) == [2.0] * (MOST + 1)
         together = [made.ask(1.0) for _ in range(MOST + 1)]
         assert [doubled(await answered) for answered in together] == [[2.0]] * (MOST + 1)
@@ -84,7 +83,7 @@ async def test_more_rows_go_to_a_worker() -> None:
 @running
 async def test_while_a_worker_is_busy_the_pool_answers() -> None:
     async with bench(workers=2) as made:
-        model = inline(made)
+        model = await inline(made)
         slow = made.ask(*[SLOW] * (MOST + 1))
         await turn()
         assert made.served.busy
@@ -95,28 +94,23 @@ async def test_while_a_worker_is_busy_the_pool_answers() -> None:
 
 
 @running
-async def test_without_a_worker_rows_wait() -> None:
-    async with bench(workers=0) as made:
-        inline(made)
+async def test_without_a_worker_rows_wait_and_a_new_one_is_first() -> None:
+    async with bench() as made:
+        await inline(made)
+        made.processes[0].kill()
+        while made.served.links:
+            await turn()
         asked = made.ask(1.0)
         await turn()
         assert not asked.done()
-        made.start()
-        assert doubled(await asked) == [3.0]
-
-
-@running
-async def test_a_worker_is_first_with_a_model() -> None:
-    async with bench() as made:
-        inline(made, known=False)
-        assert doubled(await made.ask(1.0)) == [2.0]
+        assert doubled(await asked) == [2.0]
         assert doubled(await made.ask(1.0)) == [3.0]
 
 
 @running
 async def test_a_slow_model_is_left_to_workers_until_it_is_quick_again() -> None:
     async with bench() as made:
-        model = inline(made, seconds=0.01)
+        model = await inline(made, seconds=0.01)
         while doubled(await made.ask(1.0)) == [3.0]:
             pass
         assert len(model.asked) < 10
@@ -128,7 +122,7 @@ async def test_a_slow_model_is_left_to_workers_until_it_is_quick_again() -> None
 @running
 async def test_what_fails_here_is_tried_by_a_worker_and_everything_after_it() -> None:
     async with bench() as made:
-        model = inline(made)
+        model = await inline(made)
         asked = made.ask(1.0, RAISING)
         assert isinstance((await asked).error, ModelFailed)
         assert model.closed
@@ -139,7 +133,7 @@ async def test_what_fails_here_is_tried_by_a_worker_and_everything_after_it() ->
 @running
 async def test_rows_under_suspicion_stay_with_workers() -> None:
     async with bench() as made:
-        model = inline(made)
+        model = await inline(made)
         rows = [float(value) for value in range(100, 100 + MOST)]
         bad = made.ask(*rows, DEADLY)
         assert isinstance((await bad).error, ModelFailed)
@@ -149,8 +143,8 @@ async def test_rows_under_suspicion_stay_with_workers() -> None:
 @running
 async def test_what_nobody_waits_for_is_not_predicted() -> None:
     async with bench() as made:
-        model = inline(made)
-        late = made.ask(1.0, patience=-1.0)
+        model = await inline(made)
+        late = made.ask(1.0, patience=0.0)
         made.ask(2.0)
         cancelled = list(made.dispatcher._model.batcher._works)[-1]
         made.dispatcher.cancel(cancelled)
@@ -162,7 +156,7 @@ async def test_what_nobody_waits_for_is_not_predicted() -> None:
 @running
 async def test_a_batch_waits_for_company_here_too() -> None:
     async with bench(max_queue_delay=0.05) as made:
-        inline(made)
+        await inline(made)
         first = made.ask(1.0)
         await turn()
         works = await asyncio.gather(first, made.ask(2.0))
@@ -173,7 +167,7 @@ async def test_a_batch_waits_for_company_here_too() -> None:
 @running
 async def test_what_is_answered_here_is_on_trial() -> None:
     async with bench() as made:
-        inline(made)
+        await inline(made)
         made.served.trial = Trial(3)
         made.dispatcher.flip(made.served)
         for _ in range(4):
@@ -184,7 +178,7 @@ async def test_what_is_answered_here_is_on_trial() -> None:
 @running
 async def test_a_flip_between_two_requests_changes_who_answers() -> None:
     async with bench() as made:
-        inline(made)
+        await inline(made)
         assert (await made.ask(1.0)).pin is made.served
         newer = made.generation(2)
         made.start(newer)
