@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
-from registry.errors import ConfigError
+from registry.errors import BadData, ConfigError
 from registry.logs import configure
 from registry.models.building import build_bundle
 from registry.models.forest import library as module
 from registry.models.forest.evaluator import ForestPredictor
 from registry.models.golden import GoldenMismatch
 from registry.models.lightgbm import LightGBMPredictor
-from registry.models.predictor import open_checked, open_predictor
+from registry.models.predictor import open_checked, open_predictor, open_shared
 from tests.registry.models.conftest import data
 
 ROW = {**{f"x{i}": float(i) for i in range(5)}, "kind": "c03"}
@@ -54,6 +56,27 @@ def test_a_lightgbm_model_runs_natively(bundle, monkeypatch):
     monkeypatch.setenv("PENSTOCK_FOREST", "perhaps")
     with pytest.raises(ConfigError, match="PENSTOCK_FOREST"):
         open_predictor(bundle)
+
+
+def test_who_finds_an_image_needs_no_model_file(bundle, tmp_path):
+    images = tmp_path / "images"
+    assert open_shared(bundle, images) is None
+    first = open_predictor(bundle, images=images)
+    bundle.model_path.unlink()
+    second = open_shared(bundle, images)
+    assert second is not None
+    assert second.predict(data(50, 1)).tobytes() == first.predict(data(50, 1)).tobytes()
+    for predictor in (first, second):
+        predictor.close()
+
+
+def test_an_image_of_other_columns_is_refused(bundle, tmp_path):
+    images = tmp_path / "images"
+    open_predictor(bundle, images=images).close()
+    inputs = bundle.signature.inputs[1:]
+    narrower = replace(bundle, signature=msgspec.structs.replace(bundle.signature, inputs=inputs))
+    with pytest.raises(BadData, match="does not fit its signature"):
+        open_shared(narrower, images)
 
 
 def test_golden_rows_ask_the_evaluator_that_serves(bundle, monkeypatch):
