@@ -20,8 +20,8 @@ from registry.settings import Settings
 
 log = get_logger(__name__)
 
-#: Seconds that a prediction may take, of late: the gateway does nothing else meanwhile.
-LONGEST = 0.0005
+#: Seconds that rows may be expected to take: the gateway does nothing else meanwhile.
+LONGEST = 0.00015
 #: How far one prediction moves what is known of their duration.
 _WEIGHT = 0.2
 
@@ -35,8 +35,8 @@ class Inline:
 
     def __init__(self, load: Callable[[], Predictor | None], most: int) -> None:
         self.most = most
-        #: Seconds that so few rows take, of late.
-        self.pace = float("inf")
+        #: Seconds that a row takes, of late; None until few were predicted.
+        self.pace: float | None = None
         self._load = load
         self._predictor: Predictor | None = None
         self._closed = False
@@ -80,15 +80,17 @@ class Inline:
 
     def note(self, rows: int, seconds: float) -> None:
         """Learn from a batch that was predicted, here or by a worker."""
-        if rows <= self.most:
-            # What was held up once is no slow model, so it counts as little more than one.
-            seconds = min(seconds, 2 * LONGEST)
-            known = min(self.pace, 2 * LONGEST)
-            self.pace = known + (seconds - known) * (_WEIGHT if self.pace < float("inf") else 1.0)
+        if rows > self.most:
+            return  # many rows at once cost less each
+        # What was held up once is no slow model, so it counts as little more than one.
+        latest = min(seconds / rows, 2 * LONGEST)
+        self.pace = latest if self.pace is None else self.pace + (latest - self.pace) * _WEIGHT
 
     def takes(self, rows: int) -> bool:
         """Whether so many rows may be predicted here."""
-        return 0 < rows <= self.most and self.pace < LONGEST and self._predictor is not None
+        if self._predictor is None or self.pace is None or not 0 < rows <= self.most:
+            return False
+        return rows * self.pace < LONGEST
 
     def predict(self, rows: Matrix) -> Matrix:
         """Values of shape (rows, outputs); only after `takes`. Raises whatever a model may raise."""

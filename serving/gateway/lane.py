@@ -91,13 +91,14 @@ class Lane:
             self._pumping = True
             self._loop.call_soon(self._pump)
 
-    def _pump(self) -> None:
+    def _pump(self, *, inline: bool = True) -> None:
         self._pumping = False
         if self.target is None:
             self.batcher.turn_away()
             return
         now = self._clock()
-        self._predict_inline(self.target, now)
+        if inline:
+            self._predict_inline(self.target, now)
         while (link := self._choose(now)) is not None:
             wait = self.batcher.wait(now)
             if wait is None:
@@ -189,7 +190,8 @@ class Lane:
         if link.closed:
             self.lost(leg, worker, link)
         self._on_quiet(leg)
-        self._pump()
+        # What has waited for a worker shows that there is load, which is the workers'.
+        self._pump(inline=False)
 
     def _settle(self, leg: Leg, link: GatewayEnd[Batch], loan: Loan[Batch], frame: Frame) -> None:
         if frame.kind == Kind.RESULT:

@@ -47,6 +47,8 @@ async def inline(made: Bench, seconds: float = 0.0) -> Triple:
     made.served.inline = Inline(lambda: model, MOST)
     made.served.inline.open()
     assert doubled(await made.ask(0.5)) == [1.0]
+    for _ in range(50):  # however long that took on a busy machine
+        made.served.inline.note(1, LONGEST / 100)
     return model
 
 
@@ -91,6 +93,19 @@ async def test_while_a_worker_is_busy_the_pool_answers() -> None:
         await slow
         assert doubled(await made.ask(1.0)) == [3.0]
         assert model.asked == [1.0]
+
+
+@running
+async def test_what_waited_behind_a_batch_goes_to_a_worker_too() -> None:
+    async with bench(max_batch_size=8) as made:
+        model = await inline(made)
+        slow = made.ask(*[SLOW] * (MOST + 1))
+        await turn()
+        behind = made.ask(1.0)
+        assert doubled(await behind) == [2.0]
+        await slow
+        assert model.asked == []
+        assert doubled(await made.ask(1.0)) == [3.0]
 
 
 @running
