@@ -225,6 +225,11 @@ def test_metrics(shared: Service) -> None:
         assert re.fullmatch(r"(# (HELP|TYPE) .*|\w+\{.*\} [0-9.e+-]+)", line)
 
 
+def test_a_timeout_beyond_all_numbers_is_the_longest(shared: Service) -> None:
+    body = {"inputs": tensors(ROWS[:1]), "parameters": {"timeout": 10**400}}
+    assert shared.post("/v2/models/flights/infer", body).status_code == 200
+
+
 def test_an_unknown_compression_is_refused(shared: Service) -> None:
     for coding in ("br", "gzip, deflate"):
         answer = shared.client.post(

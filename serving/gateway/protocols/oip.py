@@ -39,6 +39,10 @@ class Wanted(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
+#: Microseconds beyond which any number means the same; JSON has numbers that no float holds.
+_LONGEST = 10**15
+
+
 class InferRequest(msgspec.Struct):
     """The body of a request."""
 
@@ -55,7 +59,7 @@ class InferRequest(msgspec.Struct):
             return None
         if type(value) is not int or value < 0:
             raise RequestError("parameters.timeout must be a whole number of microseconds")
-        return value / 1e6
+        return min(value, _LONGEST) / 1e6
 
     @property
     def priority(self) -> int:
