@@ -110,8 +110,10 @@ class App:
             headers = b'www-authenticate: Bearer realm="penstock"\r\n'
         if error.fatal:
             exchange.keep_alive = False
+        # Python's JSON reads halves of surrogate pairs, which UTF-8 has no bytes for.
+        told = str(error).encode(errors="replace").decode()
         if exchange.path.rstrip("/") == INVOCATIONS:
-            body = encode({"error_code": error.code, "message": str(error)})
+            body = encode({"error_code": error.code, "message": told})
         else:
-            body = encode({"error": str(error)})
+            body = encode({"error": told})
         exchange.answer(error.status, body, headers=headers)

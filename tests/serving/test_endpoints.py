@@ -230,6 +230,14 @@ def test_a_timeout_beyond_all_numbers_is_the_longest(shared: Service) -> None:
     assert shared.post("/v2/models/flights/infer", body).status_code == 200
 
 
+def test_a_name_that_no_text_can_hold_is_refused(shared: Service) -> None:
+    """Half a surrogate pair beside a NaN, which Python's JSON reads; the connection goes on."""
+    body = b'{"dataframe_records": [{"distance": NaN, "\\ud800": 1}]}'
+    answer = shared.client.post(f"{shared.url}/invocations", content=body, timeout=10)
+    assert answer.status_code == 400
+    assert shared.post("/invocations", {"dataframe_records": ROWS[:1]}).status_code == 200
+
+
 def test_an_unknown_compression_is_refused(shared: Service) -> None:
     for coding in ("br", "gzip, deflate"):
         answer = shared.client.post(
