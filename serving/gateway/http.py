@@ -83,7 +83,7 @@ class Connection(RequestParser, asyncio.Protocol):
                 return
             # Empty again once a request ends: what comes after it is not the beginning of `data`.
             self._begun = data
-        head = self._head if self._in_head else -1
+        head, ended = self._head if self._in_head else -1, self._ended
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -92,8 +92,8 @@ class Connection(RequestParser, asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(RequestError("the request is not valid HTTP/1.1"))
         self._begun = b""
-        if self._in_head and head == self._head and self._started:
-            # Not one line was completed: the parser is collecting a long one.
+        if self._in_head and head == self._head and self._started and ended == self._ended:
+            # Not one line was completed, nor a request: the parser is collecting a long line.
             self._unfinished += len(data)
             self._check_head()
         if len(self._pipeline) >= PIPELINE:

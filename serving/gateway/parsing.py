@@ -42,6 +42,8 @@ class RequestParser(ABC):
         #: Bytes of the head that were read as lines, and of the line that is not complete.
         self._head = self._unfinished = 0
         self._headers = 0
+        #: Requests that were read to their end.
+        self._ended = 0
         self._since = server.now()
 
     @property
@@ -141,6 +143,7 @@ class RequestParser(ABC):
     def on_message_complete(self) -> None:
         """Parser's callback."""
         self._in_head, self._started, self._head = True, False, 0
+        self._ended += 1
         if not self._lingering:
             exchange = self._parsing
             exchange.path = exchange.path.partition("?")[0]

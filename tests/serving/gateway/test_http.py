@@ -390,3 +390,14 @@ def test_draining_closes_with_the_next_answer() -> None:
     rig.answer(rig.seen[0])
     assert b"connection: close" in rig.transport.written
     assert rig.transport.ended
+
+
+def test_a_chunk_that_ends_in_a_request_line_is_no_long_header():
+    """What came before in the chunk belongs to requests that are read."""
+    rig = Rig(Limits(max_header=1024))
+    body = b"x" * 4000
+    first = b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    second = b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n"
+    rig.connection.data_received(first + second[:3])
+    rig.connection.data_received(second[3:])
+    assert rig.statuses == [200, 200]
