@@ -87,8 +87,9 @@ class Reports:
             if left_out is not None:
                 more = {"repeated": left_out} if left_out else {}
                 sink(_event(message, error, level, logger, {**fields, **more}))
-        except Exception:  # noqa: BLE001, S110 - the error itself is what matters, and it is logged
-            pass
+        except Exception as trouble:  # noqa: BLE001 - the error itself matters, and is logged
+            # Not through the log, whose errors come here.
+            sys.stderr.write(f"an error could not be reported: {type(trouble).__name__}\n")
 
     def forward(self, event: Event, **tags: Any) -> None:
         """Tell an event of another process, which has kept to the limits."""

@@ -110,7 +110,7 @@ class App:
             headers = b'www-authenticate: Bearer realm="penstock"\r\n'
         if error.fatal:
             exchange.keep_alive = False
-        # Python's JSON reads halves of surrogate pairs, which UTF-8 has no bytes for.
+        # Whatever it says, something must go out: a client without an answer waits for ever.
         told = str(error).encode(errors="replace").decode()
         if exchange.path.rstrip("/") == INVOCATIONS:
             body = encode({"error_code": error.code, "message": told})

@@ -80,5 +80,4 @@ def read_frame(data: bytes) -> list[Record]:
 
 def text_of(value: Any) -> str | None:
     """A value of a category as it is kept."""
-    # Half a surrogate pair has no bytes.
-    return value[:LONGEST].encode(errors="replace").decode() if isinstance(value, str) else None
+    return str(value[:LONGEST]) if isinstance(value, str) else None

@@ -15,7 +15,7 @@ from pathlib import Path
 BENCHMARKS = {
     "batch": "Parquet to Parquet, beside pandas and Booster.predict; two minutes, with peers an hour",
     "forest": "LightGBM models natively, beside LightGBM; some minutes",
-    "flights": "models of flights beside the base rate, over 45 days held out; about a quarter of an hour",
+    "flights": "models of flights beside the base rate, over 45 days; about a quarter of an hour",
     "link": "a row to a worker and back, and the pages of one more worker; half a minute",
     "nomad": "no-op jobs through a real Nomad agent, beside a bare loop; about five minutes",
     "orchestration": "tasks through the stub runner, beside Luigi alone",
@@ -23,7 +23,7 @@ BENCHMARKS = {
     "payloads": "600 kB of bytes and a stage that sums them, beside aqueduct; a minute or two",
     "serving": "requests to a served model, beside other servers where there are peers; ten minutes",
     "training": "Parquet to a model file, memory beside pandas; some minutes",
-    "views": "commands on a store of 5,800 artifacts, cold; some minutes to fill it",
+    "views": "commands on a store of 6,800 artifacts, cold; some minutes to fill it",
 }
 
 

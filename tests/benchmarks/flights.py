@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.flights [PEERS] [--first 2013-09-01] [--days 45] [--step 1]
 [--algorithms lightgbm,logistic]`. Runs the jobs themselves, day by day, as a backfill would:
 features that see what was known, a model from the window before, and its evaluation on the day.
-Prints means over the days with their standard errors, and the same over all rows at once. The days
-it takes unless told are *held out*: nothing was chosen on them (docs/benchmarks.md).
+Prints means over the days with their standard errors, and the same over all rows at once. Which days
+something was chosen on is told in docs/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"campaign: seed {config.stash[_SEED]}"
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m took some away: those that are left share
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Count the campaign tests, which share the budget evenly."""
     config.stash[_COUNT] = sum(1 for item in items if item.get_closest_marker("campaign"))

@@ -92,7 +92,8 @@ def _parsed(body: bytes | bytearray) -> Invocation:
     except msgspec.DecodeError:
         if b"NaN" not in body:
             raise
-    return msgspec.convert(json.loads(body, parse_constant=_constant), Invocation)
+    # Read once more, since Python's JSON takes halves of surrogate pairs, which no text can hold.
+    return _decode(json.dumps(json.loads(body, parse_constant=_constant)))
 
 
 def _constant(name: str) -> None:
