@@ -243,32 +243,43 @@ def _chunked(request: Request, choose: random.Random) -> bytes:
 
 
 def seen_by_h11(data: bytes) -> list[str]:
-    """Ids of the inference requests that h11 finds in `data`, until it refuses."""
-    connection = h11.Connection(h11.SERVER)
-    # h11 is stricter than RFC 9112 about what comes before the headers: a server may skip empty
-    # lines (2.2), and may part the first line at any white space (3). Neither moves a body.
-    first, end, rest = data.lstrip(b"\r\n").partition(b"\r\n")
-    connection.receive_data(b" ".join(filter(None, first.split(b" "))).strip() + end + rest)
-    connection.receive_data(b"")
+    """Ids of the inference requests that h11 finds in `data`, until it refuses or would close."""
     ids: list[str] = []
-    body = b""
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Request):
-                body = b""
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                ids += re.findall(r'^\{"id": "([^"]*)"', body.decode("latin-1"))
-                connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-                connection.send(h11.EndOfMessage())
-                connection.start_next_cycle()
-            else:
-                break
-    except (h11.ProtocolError, h11.LocalProtocolError):
-        pass
+    while data:
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(_strictly_begun(data))
+        connection.receive_data(b"")
+        try:
+            ids += re.findall(r'^\{"id": "([^"]*)"', _body(connection).decode("latin-1"))
+            connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+            connection.send(h11.EndOfMessage())
+            connection.start_next_cycle()
+        except h11.ProtocolError:
+            break
+        data = connection.trailing_data[0]
     return ids
+
+
+def _strictly_begun(data: bytes) -> bytes:
+    """`data`, a request, begun as h11 wants it.
+
+    h11 is stricter than RFC 9112 about what comes before the headers, of each request of a
+    connection: a server may skip empty lines (2.2), and may part the first line at any white
+    space (3). Neither moves a body.
+    """
+    first, end, rest = data.lstrip(b"\r\n").partition(b"\r\n")
+    return b" ".join(filter(None, first.split(b" "))).strip() + end + rest
+
+
+def _body(connection: h11.Connection) -> bytes:
+    """The body of the next request. Raises h11.ProtocolError if there is no whole request."""
+    body = b""
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+        if isinstance(event, h11.Data):
+            body += event.data
+        elif not isinstance(event, h11.Request):
+            raise h11.RemoteProtocolError(f"no request: {event}")
+    return body
 
 
 # answers --------------------------------------------------------------------------------------

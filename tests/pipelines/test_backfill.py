@@ -175,4 +175,6 @@ def test_killed_again_and_again_it_makes_the_same(tmp_path: Path):
     assert play(tmp_path / "whole", {}) == 0
     assert doomed.contents(tmp_path / "killed") == doomed.contents(tmp_path / "whole")
     assert doomed.verdicts(tmp_path / "killed") == doomed.verdicts(tmp_path / "whole")
-    assert len((tmp_path / "crashes").read_text().split()) == len(POINTS)
+    # Each was hit; by both threads of the pool, if the second came before the signal.
+    crashed = set((tmp_path / "crashes").read_text().split())
+    assert crashed == {point.partition(":")[0] for point in POINTS}
