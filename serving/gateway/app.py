@@ -17,7 +17,8 @@ from serving.gateway import trace
 from serving.gateway.access import AccessLog
 from serving.gateway.catalog import Catalog
 from serving.gateway.content import unpack
-from serving.gateway.exchange import Exchange
+from serving.gateway.exchange import JSON, Exchange
+from serving.gateway.gather import Gather
 from serving.gateway.inference import Inference
 from serving.gateway.metrics import Metrics
 from serving.gateway.routes.endpoint import Endpoint, encode
@@ -79,14 +80,24 @@ class App:
             log.exception("request failed", path=exchange.path, **trace.fields(exchange.names))
             self._fail(exchange, ModelFailed("the request could not be answered"))
 
+    def gather(self, exchange: Exchange) -> Gather | None:
+        """What gathers requests with the head of this one, which has no body; None if nothing does."""
+        try:
+            gather = self._endpoint(exchange.path).gather
+        except RequestError:
+            return None
+        watched = self._access is not None or exchange.authorization
+        json = exchange.headers.get(b"content-type", JSON) == JSON
+        return None if watched or not json else gather
+
     def _route(self, exchange: Exchange) -> None:
         if b"content-encoding" in exchange.headers:
             unpack(exchange, self._max_body)
-        path = exchange.path.rstrip("/") or "/"
-        endpoint = self._endpoints.get(path) or self._found.get(path)
-        if endpoint is None:
-            endpoint = self._named(path)
-        endpoint.answer(exchange)
+        self._endpoint(exchange.path).answer(exchange)
+
+    def _endpoint(self, path: str) -> Endpoint:
+        path = path.rstrip("/") or "/"
+        return self._endpoints.get(path) or self._found.get(path) or self._named(path)
 
     def _named(self, path: str) -> Endpoint:
         if path.startswith("/v2/"):

@@ -39,6 +39,11 @@ class Batch:
     #: The rows as they were lent: payloads that they point at stay where they are meanwhile.
     lent: list[Matrix] = field(default_factory=list)
 
+    @property
+    def lone(self) -> bool:
+        """Whether it is one row of one request, so that it is clear whose fault something is."""
+        return self.rows == 1 and self.spans[0].work.split is None
+
     def fill(self, buffer: Matrix) -> None:
         """Copy the rows into the first `rows` rows of `buffer`."""
         self.lent = [span.matrix for span in self.spans]

@@ -40,7 +40,7 @@ class Batcher:
     @property
     def unsettled(self) -> int:
         """Requests that wait or are being computed."""
-        return len(self._works)
+        return sum(work.requests for work in self._works)
 
     def admit(self, work: Work, now: float) -> None:
         """Queue a work. Raises BodyTooLarge, Overloaded: see `check_room`."""
@@ -245,7 +245,7 @@ class Batcher:
 
     def failed(self, batch: Batch, error: RequestError | None = None) -> None:
         """No answer to this batch: find the row that it was, fail only its request with `error`."""
-        if batch.rows > 1:
+        if not batch.lone:
             self._isolate(batch)
             return
         for span in batch.spans:
@@ -255,7 +255,7 @@ class Batcher:
 
     def died(self, batch: Batch) -> None:
         """A worker died on this batch: try its rows one by one, refuse one that kills twice."""
-        if batch.rows > 1:
+        if not batch.lone:
             self._isolate(batch)
             return
         for span in batch.spans:
@@ -268,10 +268,23 @@ class Batcher:
                 self._settle(span.work, error)
 
     def _isolate(self, batch: Batch) -> None:
-        live = [span for span in batch.spans if span.live]
-        for span in live:
-            span.work.suspect = True
-        self._return([single for span in live for single in span.singles()])
+        singles: list[Span] = []
+        for span in batch.spans:
+            if span.live and span.work.split is not None:
+                singles += self._split(span.work, span.work.split)
+            elif span.live:
+                span.work.suspect = True
+                singles += span.singles()
+        self._return(singles)
+
+    def _split(self, work: Work, split: Callable[[], list[Work]]) -> list[Span]:
+        """Go on with each request of a work by itself: only the one that fails is to be refused."""
+        parts = split()
+        self.cancel(work)
+        for part in parts:
+            part.suspect = True
+            self._works[part] = None
+        return [single for part in parts for single in Span(part, 0, part.rows).singles()]
 
     def _return(self, spans: list[Span]) -> None:
         for span in reversed(spans):

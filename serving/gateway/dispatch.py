@@ -53,8 +53,12 @@ class Dispatcher:
 
     # requests ---------------------------------------------------------------------------------
 
-    def submit(self, work: Work) -> None:
-        """Admit a request. Raises Overloaded, BodyTooLarge."""
+    def submit(self, work: Work, *, at_once: bool = False) -> None:
+        """Admit a request, and batch it `at_once` or after this turn of the loop.
+
+        Raises:
+            Overloaded, BodyTooLarge: it was not admitted.
+        """
         if self.active is None:
             raise Overloaded(f"the model {self.model} has no version that is ready yet")
         if self.suspended:
@@ -66,7 +70,10 @@ class Dispatcher:
         if work.priority and self._model.batcher.rows:
             self._model.check_wait(work.deadline - now)
         self._model.batcher.admit(work, now)
-        self._model.pump_soon()
+        if at_once:
+            self._model.pump()
+        else:
+            self._model.pump_soon()
 
     def _admit_whole(self, work: Work, active: Served) -> None:
         """Admit a request that is to pass stages."""

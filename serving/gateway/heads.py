@@ -8,7 +8,11 @@ never kept: neither a token nor a request's own id.
 
 from __future__ import annotations
 
-from serving.gateway.exchange import Answering, Exchange
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.gateway.exchange import Exchange
+from serving.gateway.gather import Gather
 
 #: Headers of heads that are kept. Nothing secret, nothing that differs from request to request.
 PLAIN = frozenset(
@@ -23,19 +27,30 @@ LONGEST = 1024
 _END = b"\r\n\r\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head of `end` bytes, which begins a request of `size` bytes."""
+
+    end: int
+    size: int
+    #: As the parser made it, without a body.
+    exchange: Exchange
+    #: What gathers such requests, if they may be.
+    gather: Gather | None
+
+
 class Heads:
-    """The heads that one gateway knows, each with an exchange as the parser made it."""
+    """The heads that one gateway knows. `find` gives what gathers requests with the head of one."""
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[int, Exchange]] = {}
+    def __init__(self, find: Callable[[Exchange], Gather | None] = lambda _: None) -> None:
+        self._find = find
+        self._known: dict[bytes, Head] = {}
 
-    def match(self, data: bytes, connection: Answering) -> Exchange | None:
-        """The request that `data` is, if it is one whole request whose head is known."""
+    def match(self, data: bytes) -> Head | None:
+        """The head of `data`, if that is one whole request whose head is known."""
         end = data.find(_END) + len(_END)
         known = self._known.get(data[:end])
-        if known is None or len(data) != known[0]:
-            return None
-        return known[1].again(connection, data[end:])
+        return known if known is not None and len(data) == known.size else None
 
     def learn(self, data: bytes, exchange: Exchange) -> None:
         """Keep the head of `data`, which the parser has read as `exchange`, if it may be kept."""
@@ -47,4 +62,5 @@ class Heads:
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[data[:end]] = len(data), exchange.again(exchange.connection, b"")
+        bare = exchange.again(exchange.connection, b"")
+        self._known[data[:end]] = Head(end, len(data), bare, self._find(bare))

@@ -18,6 +18,8 @@ from serving.gateway.exchange import Exchange
 from serving.gateway.parsing import RequestParser
 
 if TYPE_CHECKING:
+    from serving.gateway.group import Group
+    from serving.gateway.heads import Head
     from serving.gateway.server import HttpServer
 
 #: Requests that one connection may have parsed ahead before it is no longer read.
@@ -31,7 +33,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server)
-        self._current: Exchange | None = None
+        self._current: Exchange | Group | None = None
         self._advancing = False
         self._write_paused = False
         self._read_paused = False
@@ -77,9 +79,10 @@ class Connection(RequestParser, asyncio.Protocol):
         if self._lingering:
             return
         if not self._started:
-            known = self._server.heads.match(data, self)
+            known = self._server.heads.match(data)
             if known is not None:
-                self._take(known)
+                if not self._gather(known, data):
+                    self._take(known.exchange.again(self, data[known.end :]))
                 return
             # Empty again once a request ends: what comes after it is not the beginning of `data`.
             self._begun = data
@@ -99,6 +102,12 @@ class Connection(RequestParser, asyncio.Protocol):
         if len(self._pipeline) >= PIPELINE:
             self._read(False)
         self._advance()
+
+    def _gather(self, head: Head, data: bytes) -> bool:
+        """Let the request be answered together with others, if it is due."""
+        if head.gather is None or self._current is not None or self._pipeline or self._write_paused:
+            return False
+        return head.gather.take(self, data, head)
 
     def _take(self, exchange: Exchange) -> None:
         """A whole request whose head was parsed before."""
@@ -142,7 +151,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def _mark_last(self) -> None:
         last = self._pipeline[-1] if self._pipeline else self._current
-        if last is not None:
+        if isinstance(last, Exchange):
             last.keep_alive = False
 
     def _advance(self) -> None:
@@ -168,6 +177,38 @@ class Connection(RequestParser, asyncio.Protocol):
             self._advance()
         else:
             self._end()
+
+    # answers of a group, see `serving.gateway.group.Client` --------------------------------------
+
+    def wait_for(self, group: Group) -> None:
+        """Answer nothing else before the answer of this group has come."""
+        self._current = group
+
+    def told(self, group: Group, data: bytes, now: float) -> bool:
+        """Write an answer. False: nothing was written, since it must be the last, and say so."""
+        if self._current is not group or self._transport.is_closing():
+            return True
+        if self._server.closing or (self._lingering and not self._pipeline):
+            return False
+        self._current = None
+        self._since = now
+        self._transport.write(data)
+        if self._pipeline:
+            self._advance()
+        return True
+
+    def part(self, group: Group, head: Head, data: bytes) -> Exchange | None:
+        """From now on wait for the exchange of this request; None if nobody waits any more."""
+        if self._current is not group:
+            return None
+        exchange = head.exchange.again(self, data[head.end :])
+        exchange.keep_alive = not self._lingering or bool(self._pipeline)
+        self._current = exchange
+        return exchange
+
+    def resume(self, exchange: Exchange) -> None:
+        """Have an exchange that was parted answered from its beginning."""
+        self._server.handle(exchange)
 
     def _end(self) -> None:
         """Close so that the last answer can still be read (RFC 9112, 9.6); TLS sees to it itself."""

@@ -10,15 +10,19 @@ from serving.gateway.catalog import Catalog
 from serving.gateway.content import media_type
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.exchange import JSON, OCTETS, Exchange
+from serving.gateway.gather import Find, Gather, Soon
+from serving.gateway.group import Fail, Form, answer
 from serving.gateway.inputs import Grid, Inputs
 from serving.gateway.protocols import binary, mlflow, oip
 from serving.gateway.protocols.oip import InferRequest
+from serving.gateway.protocols.template import Template
 from serving.gateway.sampler import Sampler
 from serving.gateway.served import Served
 from serving.gateway.work import Work
 
 Reply = Callable[[Served, Matrix], None]
-Fail = Callable[[Exchange, RequestError], None]
+_TENSORS = Form("tensor", Template.tensors, lambda template: template.tensor)
+_ROWS = Form("rows", Template.predictions, lambda template: template.prediction)
 
 
 class Inference:
@@ -30,11 +34,30 @@ class Inference:
         clock: Callable[[], float],
         timeout: float,
         sampler: Sampler | None = None,
+        soon: Soon | None = None,
     ) -> None:
+        """With `soon`, plain requests are gathered, unless each is to be sampled."""
         self._catalog = catalog
         self._sampler = sampler
         self._clock = clock
         self._timeout = timeout
+        self._soon = soon if sampler is None else None
+
+    def gather_tensors(self, model: str, version: str | None, fail: Fail) -> Gather | None:
+        """What gathers requests to `infer`, if anything does."""
+        return self._gather(_TENSORS, lambda: self._catalog.active(model, version), fail)
+
+    def gather_rows(self, fail: Fail) -> Gather | None:
+        """What gathers requests to `invoke`."""
+        return self._gather(_ROWS, self._only, fail)
+
+    def _gather(self, form: Form, find: Find, fail: Fail) -> Gather | None:
+        if self._soon is None:
+            return None
+        return Gather(form, find, fail, self._clock, self._timeout, self._soon)
+
+    def _only(self) -> tuple[Dispatcher, Served]:
+        return self._catalog.active(self._catalog.only(), None)
 
     def infer(self, exchange: Exchange, model: str, version: str | None, fail: Fail) -> None:
         """`POST /v2/models/{model}[/versions/{version}]/infer`."""
@@ -43,7 +66,7 @@ class Inference:
         if reader is not None and binary.HEADER not in exchange.headers:
             matrix = reader.tensor(exchange.body)
             if matrix is not None:
-                self._answer_plain(exchange, dispatcher, served, matrix, _tensors, fail)
+                self._answer_plain(exchange, dispatcher, served, matrix, _TENSORS, fail)
                 return
         request = _read(exchange, served)
         oip.check_outputs(request, served.signature)
@@ -67,17 +90,17 @@ class Inference:
 
     def invoke(self, exchange: Exchange, fail: Fail) -> None:
         """`POST /invocations`."""
-        dispatcher, served = self._catalog.active(self._catalog.only(), None)
+        dispatcher, served = self._only()
         reader = served.encoder.plain
         if reader is not None and exchange.headers.get(b"content-type", JSON) == JSON:
             matrix = reader.rows(exchange.body)
             if matrix is not None:
-                self._answer_plain(exchange, dispatcher, served, matrix, _predictions, fail)
+                self._answer_plain(exchange, dispatcher, served, matrix, _ROWS, fail)
                 return
         inputs = mlflow.read(exchange.body, media_type(exchange), served.signature)
 
         def reply(by: Served, result: Matrix) -> None:
-            exchange.answer(200, _predictions(by, result), headers=by.headers)
+            exchange.answer(200, by.template.predictions(result), headers=by.headers)
 
         work = self._work(exchange, served, inputs, self._timeout, reply, fail)
         self._submit(exchange, dispatcher, served, work)
@@ -88,19 +111,13 @@ class Inference:
         dispatcher: Dispatcher,
         served: Served,
         matrix: Matrix,
-        body: Callable[[Served, Matrix], bytes],
+        form: Form,
         fail: Fail,
     ) -> None:
         """Nothing of the request is left but its numbers."""
 
         def finish(work: Work) -> None:
-            if work.error is not None or work.result is None:
-                fail(exchange, work.error or RequestError("the request was dropped"))
-                return
-            self.count(work)
-            by: Served = work.pin
-            exchange.served = by
-            exchange.answer(200, body(by, work.result), headers=by.headers)
+            answer(exchange, work, form, fail, self._clock())
 
         deadline = self._clock() + self._timeout
         work = Work(matrix, served.entry.encoding, Grid(matrix), deadline, finish)
@@ -139,14 +156,6 @@ class Inference:
         tally = work.pin.tally
         tally.request.observe(self._clock() - work.admitted)
         tally.queue.observe(work.dispatched - work.admitted)
-
-
-def _tensors(by: Served, result: Matrix) -> bytes:
-    return by.template.tensors(result)
-
-
-def _predictions(by: Served, result: Matrix) -> bytes:
-    return by.template.predictions(result)
 
 
 def _read(exchange: Exchange, served: Served) -> InferRequest:

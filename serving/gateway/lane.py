@@ -91,6 +91,10 @@ class Lane:
             self._pumping = True
             self._loop.call_soon(self._pump)
 
+    def pump(self) -> None:
+        """Build batches now."""
+        self._pump()
+
     def _pump(self, *, inline: bool = True) -> None:
         self._pumping = False
         if self.target is None:

@@ -30,9 +30,14 @@ class PlainReader:
     """Reads bodies for a model of `width` columns. Not for several threads."""
 
     def __init__(self, width: int) -> None:
-        self._width = width
+        self.width = width
         self._library = library()
         self._make_room(64)
+
+    @property
+    def native(self) -> bool:
+        """Whether anything is read at all."""
+        return self._library is not None
 
     def tensor(self, body: bytes | bytearray) -> Matrix | None:
         """The rows of an Open Inference Protocol request with a single tensor of shape [n, width]."""
@@ -43,12 +48,9 @@ class PlainReader:
         return self._read(self._library.plain_rows, body) if self._library else None
 
     def _make_room(self, rows: int) -> None:
-        self._most = 2 * rows * self._width
-        self._out = np.empty((rows, self._width))
-        self._plan = _Plan(
-            _powers().ctypes.data, _LOWEST, _HIGHEST - _LOWEST + 1,
-            self._out.ctypes.data, self._out.size, self._width,
-        )  # fmt: skip
+        self._most = 2 * rows * self.width
+        self._out = np.empty((rows, self.width))
+        self._plan = _plan(self._out, self.width)
         self._address = ctypes.addressof(self._plan)
 
     def _read(self, function: Any, body: bytes | bytearray) -> Matrix | None:
@@ -57,9 +59,39 @@ class PlainReader:
             return None
         if size > self._most:
             # A number takes two bytes at least, with what follows it.
-            self._make_room(size // (2 * self._width) + 1)
+            self._make_room(size // (2 * self.width) + 1)
         rows = function(body, size, self._address)
         return self._out[:rows].copy() if rows else None
+
+
+class Tray:
+    """Rows of several bodies, one behind the other. For one form of body, and not for several threads.
+
+    `form` is "tensor" or "rows", as in `PlainReader`; up to `rows` rows fit.
+    """
+
+    def __init__(self, form: str, width: int, rows: int) -> None:
+        native = library()
+        assert native is not None
+        self.width = width
+        self._add = getattr(native, f"gather_{form}")
+        self._out = np.empty((rows, width))
+        self._plan = _plan(self._out, width)
+        self._address = ctypes.addressof(self._plan)
+
+    def add(self, data: bytes, start: int, size: int) -> int:
+        """Read the body from `start` to the end of `data`, of `size` bytes.
+
+        Returns its rows; 0 if it is not plain, or does not fit, and then nothing is kept of it.
+        """
+        rows: int = self._add(data, start, size, self._address)
+        return rows
+
+    def take(self) -> Matrix:
+        """All rows since this was last asked."""
+        rows = self._plan.used // self.width
+        self._plan.used = 0
+        return self._out[:rows].copy()
 
 
 class _Plan(ctypes.Structure):
@@ -67,7 +99,14 @@ class _Plan(ctypes.Structure):
 
     _fields_ = (
         ("powers", c_void_p), ("lowest", c_int64), ("count", c_int64),
-        ("out", c_void_p), ("room", c_int64), ("width", c_int64),
+        ("out", c_void_p), ("room", c_int64), ("width", c_int64), ("used", c_int64),
+    )  # fmt: skip
+
+
+def _plan(out: Matrix, width: int) -> _Plan:
+    powers = _powers().ctypes.data
+    return _Plan(
+        powers, _LOWEST, _HIGHEST - _LOWEST + 1, out.ctypes.data, out.size, width, 0
     )  # fmt: skip
 
 
@@ -79,6 +118,9 @@ def library() -> ctypes.CDLL | None:
         lib = ctypes.CDLL(str(path))
         for function in (lib.plain_tensor, lib.plain_rows):
             function.argtypes = [c_char_p, c_int64, c_void_p]
+            function.restype = c_int64
+        for function in (lib.gather_tensor, lib.gather_rows):
+            function.argtypes = [c_char_p, c_int64, c_int64, c_void_p]
             function.restype = c_int64
     except (OSError, AttributeError) as error:
         log.info("requests are read without native code", reason=str(error))

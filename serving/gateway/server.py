@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from serving.encryption import Encryption
 from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
+from serving.gateway.gather import Gather
 from serving.gateway.heads import Heads
 from serving.gateway.http import LINGER, Connection
 from serving.listeners import BACKLOG
@@ -43,6 +44,7 @@ class HttpServer:
         now: Callable[[], float],
         admit: Doorkeeper = lambda _: None,
         encryption: Encryption | None = None,
+        gather: Callable[[Exchange], Gather | None] = lambda _: None,
     ) -> None:
         self.handle = handle
         self.admit = admit
@@ -51,7 +53,7 @@ class HttpServer:
         #: Set while draining: every answer closes its connection.
         self.closing = False
         self.connections: set[Connection] = set()
-        self.heads = Heads()
+        self.heads = Heads(gather)
         self._max = max_connections
         self._encryption = encryption
         self._accepting: asyncio.Server | None = None

@@ -45,11 +45,15 @@ def name(given: Mapping[bytes, bytes]) -> bytes:
 
     `given` are headers of the request by names in lower case. Each call makes another span.
     """
-    count = b"%016x" % _source.count()
-    # Most requests bring no names: pieces are put together in half the time that a format takes.
-    fresh = b"".join((_source.request_id, count, _source.parent, count, b"-", count, _END))
     named = REQUEST_ID in given or TRACEPARENT in given
-    return _taken(given, fresh) if named else fresh
+    return _taken(given, fresh()) if named else fresh()
+
+
+def fresh() -> bytes:
+    """The names of a request that brings none."""
+    count = b"%016x" % _source.count()
+    # Pieces are put together in half the time that a format takes.
+    return b"".join((_source.request_id, count, _source.parent, count, b"-", count, _END))
 
 
 def _taken(given: Mapping[bytes, bytes], fresh: bytes) -> bytes:

@@ -25,12 +25,12 @@ class Trial:
 
     def count(self, work: Work, now: float) -> None:
         """Take note of a work that is settled."""
-        if self.over:
-            return
-        self._left -= 1
-        self._requests += 1
+        requests = min(work.requests, self._left)
+        self._left -= requests
+        self._requests += requests
         late = bool(self._slow) and now - work.admitted > self._slow
-        self._bad += late or isinstance(work.error, (ModelFailed, DeadlinePassed))
+        if late or isinstance(work.error, (ModelFailed, DeadlinePassed)):
+            self._bad += requests
 
     def news(self) -> tuple[int, int]:
         """Requests, and bad ones among them, since this was last asked."""

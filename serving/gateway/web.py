@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from serving.encryption import open_encryption
 from serving.gateway.access import AccessLog
 from serving.gateway.app import App
@@ -16,13 +18,16 @@ def http_server(parts: Parts) -> HttpServer:
     limits = Limits(
         options.max_header, options.max_body, options.read_timeout, options.idle_timeout
     )
+    app = _app(parts)
     return HttpServer(
-        _app(parts).handle,
+        app.handle,
         limits,
         options.max_connections,
         parts.clock,
         parts.door.admit,
         open_encryption(options.tls_certificate, options.tls_key),
+        # Where each request must show its token, each is looked at.
+        (lambda _: None) if options.tokens else app.gather,
     )
 
 
@@ -30,7 +35,13 @@ def _app(parts: Parts) -> App:
     options = parts.options
     return App(
         parts.catalog,
-        Inference(parts.catalog, parts.clock, options.request_timeout, parts.sampler),
+        Inference(
+            parts.catalog,
+            parts.clock,
+            options.request_timeout,
+            parts.sampler,
+            asyncio.get_running_loop().call_soon,
+        ),
         parts.metrics,
         parts.state,
         parts.look_again,

@@ -32,7 +32,7 @@ class Target(Protocol):
 
 
 class Work:
-    """A request between admission and its answer.
+    """A request between admission and its answer, or several that are answered together.
 
     `settle` ends it exactly once: with the rows in `result`, computed by `pin` alone, or with an
     `error`. What arrives for it later is dropped.
@@ -51,10 +51,12 @@ class Work:
         "matrix",
         "pin",
         "priority",
+        "requests",
         "result",
         "rows",
         "settled",
         "source",
+        "split",
         "suspect",
         "waiting",
     )
@@ -83,6 +85,9 @@ class Work:
         self.settled = False
         self.result: Matrix | None = None
         self.error: RequestError | None = None
+        #: How many requests this is; if several, what makes a work of each.
+        self.requests = 1
+        self.split: Callable[[], list[Work]] | None = None
         #: Whose part this is, if the model has stages.
         self.course: Any = None
         self.admitted = 0.0

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serving.loadclient import Load
-from tests.serving.conftest import BODIES, Trained
+from tests.serving.conftest import Trained
+from tests.serving.models import NUMERIC, row
 from tests.serving.moody import ENVIRONMENT
 from tests.serving.rig import Publisher, Service, descendants, eventually, name_of, service
 
@@ -29,6 +30,7 @@ class Soak:
         self.samples: list[int] = []
         self._publisher = publisher
         self._bundles = [bundles[f"lightgbm-{number}"] for number in (1, 2, 3)]
+        self._bodies = self._bundles[0].bodies
         self._answers: dict[str, list[float]] = {}
 
     def publish(self) -> int:
@@ -42,7 +44,7 @@ class Soak:
         """Reload under load, then go on asking; compare every answer with the model it names."""
         begun = time.monotonic()
         self.reloads += 1
-        with Load(self.service.address, BODIES, connections=CONNECTIONS) as load:
+        with Load(self.service.address, self._bodies, connections=CONNECTIONS) as load:
             self.service.wait_for(self.publish())
             load.wait(50)
             time.sleep(max(0.0, begun + seconds - time.monotonic()))
@@ -84,4 +86,5 @@ def soak(folder: Path, bundles: dict[str, Trained], leak: int = 0) -> Iterator[S
     begun.publish()
     with service(publisher, folder / "service", "flights") as running:
         begun.service = running
+        running.example = row(NUMERIC, 1)
         yield begun

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.loadclient import Load
-from tests.serving.conftest import BODIES, Trained
+from tests.serving.conftest import Trained
 from tests.serving.moody import ENVIRONMENT
 from tests.serving.rig import Publisher, Service, alive, eventually, service
 
@@ -34,11 +34,11 @@ class Hit:
 class Patient:
     """A service whose workers are hit again and again."""
 
-    def __init__(self, running: Service, log: Path, answers: list[float]) -> None:
+    def __init__(self, running: Service, log: Path, bundle: Trained) -> None:
         self.service = running
         self.answered = 0
         self._log = log
-        self._answers = answers
+        self._bundle = bundle
 
     @property
     def hits(self) -> list[Hit]:
@@ -54,12 +54,13 @@ class Patient:
     def bear(self, hits: int) -> None:
         """Ask until so many more workers were hit; every answer must come, and be right."""
         enough = len(self.hits) + hits
-        with Load(self.service.address, BODIES, connections=CONNECTIONS) as load:
+        bodies = self._bundle.bodies
+        with Load(self.service.address, bodies, connections=CONNECTIONS) as load:
             eventually(f"{hits} hits", lambda: len(self.hits) >= enough)
             load.wait(CONNECTIONS)
         assert load.report.failed == []
         for note in load.report.notes:
-            assert note.body["predictions"] == [self._answers[note.request]]
+            assert note.body["predictions"] == [self._bundle.answers[note.request]]
         self.answered += len(load.report.notes)
 
     def recover(self) -> None:
@@ -82,7 +83,7 @@ def patient(
     # Every row passes a boundary: none is predicted in the gateway.
     given = {"serving_inline_rows": 0, **settings}
     with service(publisher, folder / "service", "flights", **given) as running:
-        yield Patient(running, log, bundle.answers)
+        yield Patient(running, log, bundle)
 
 
 def open_things(running: Service) -> dict[int, tuple[int, int]]:

@@ -15,10 +15,11 @@ from tests.serving.rig import Publisher, Service, service
 
 @dataclass(frozen=True)
 class Trained:
-    """A bundle and what it answers to `ROWS`."""
+    """A bundle, requests to `/invocations`, and the number that it answers to each."""
 
     folder: Path
     answers: list[float]
+    bodies: list[bytes]
 
 
 ROWS = [models.row(models.SIGNATURE, number) for number in range(16)]
@@ -29,7 +30,18 @@ BODIES = [json.dumps({"dataframe_records": [row]}).encode() for row in ROWS]
 def trained(folder: Path, flavor: models.Flavor, seed: int) -> Trained:
     """Train a model on the usual signature."""
     bundle = models.train(folder, flavor=flavor, seed=seed)
-    return Trained(folder, models.Oracle(bundle).predict(ROWS))
+    return Trained(folder, models.Oracle(bundle).predict(ROWS), BODIES)
+
+
+def all_numbers(folder: Path, seed: int) -> Trained:
+    """Train a model of numbers only, to be asked in the plainest form and in another, in turns."""
+    bundle = models.train(folder, flavor="lightgbm", seed=seed, signature=models.NUMERIC)
+    rows = [models.row(models.NUMERIC, number) for number in range(16)]
+    plain = [json.dumps({"instances": [list(row.values())]}).encode() for row in rows]
+    named = [json.dumps({"dataframe_records": [row]}).encode() for row in rows]
+    bodies = [body for pair in zip(plain, plain, named, strict=True) for body in pair]
+    answers = [answer for answer in models.Oracle(bundle).predict(rows) for _ in range(3)]
+    return Trained(folder, answers, bodies)
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +53,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
     }
     made["catboost-4"] = trained(folder / "c4", "catboost", 4)
     return made
+
+
+@pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
+    """Three LightGBM models of numbers only, which answer differently."""
+    folder = tmp_path_factory.mktemp("numbers")
+    return {f"lightgbm-{seed}": all_numbers(folder / f"n{seed}", seed) for seed in (1, 2, 3)}
 
 
 @pytest.fixture

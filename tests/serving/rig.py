@@ -101,6 +101,8 @@ class Service:
     def __init__(self, process: subprocess.Popen[str], log: Path, authority: str = "") -> None:
         self.process = process
         self.address = ""
+        #: A row for `revision`, where the model is not one of `EXAMPLES`.
+        self.example: dict[str, Any] = {}
         self._log = log
         trust = ssl.create_default_context(cafile=authority) if authority else False
         self.client = httpx.Client(timeout=PATIENCE, trust_env=False, verify=trust)
@@ -141,7 +143,7 @@ class Service:
 
     def revision(self, model: str = "flights") -> int:
         """The revision that answers now."""
-        answer = self.post("/invocations", {"dataframe_records": [EXAMPLES[model]]})
+        answer = self.post("/invocations", {"dataframe_records": [self.example or EXAMPLES[model]]})
         return int(answer.headers["x-model-revision"])
 
     def processes(self, comm: str) -> list[int]:

@@ -17,7 +17,8 @@ from serving.loadclient import Load
 from tests.campaigns.soak import soak
 from tests.campaigns.workers import patient, quiet
 from tests.plugins.campaign import Campaign
-from tests.serving.conftest import BODIES, Trained
+from tests.serving.conftest import Trained
+from tests.serving.models import NUMERIC, row
 from tests.serving.rig import Publisher, Service, alive, eventually
 
 CONNECTIONS = 6
@@ -26,10 +27,10 @@ CONNECTIONS = 6
 class Chaos:
     """One service, and things that happen to it."""
 
-    def __init__(self, service: Service, publisher: Publisher, bundles: dict[str, Trained]) -> None:
+    def __init__(self, service: Service, publisher: Publisher, numbers: dict[str, Trained]) -> None:
         self.service = service
         self.publisher = publisher
-        self.bundles = bundles
+        self.bundles = numbers
         self.revision = 0
         self.gateways_killed = 0
         self.answers: dict[str, list[float]] = {}
@@ -69,17 +70,19 @@ class Chaos:
 @pytest.mark.campaign
 @pytest.mark.usefixtures("no_shm_leaks")
 def test_deaths_and_reloads_under_load(
-    publisher: Publisher, bundles: dict[str, Trained], run: Callable[..., Any], campaign: Campaign
+    publisher: Publisher, numbers: dict[str, Trained], run: Callable[..., Any], campaign: Campaign
 ) -> None:
     """Only connections of a killed gateway break; every answer is the named version's."""
-    chaos = Chaos(None, publisher, bundles)  # type: ignore[arg-type]
+    chaos = Chaos(None, publisher, numbers)  # type: ignore[arg-type]
     chaos.publish("lightgbm-1")
     with run(serving_gateways=2) as service:
         chaos.service = service
+        service.example = row(NUMERIC, 1)
+        bodies = numbers["lightgbm-1"].bodies
         actions = [chaos.reload, chaos.kill_worker, chaos.kill_worker, chaos.kill_gateway]
         for turn in campaign.rounds(short=6):
             killed = chaos.gateways_killed
-            with Load(service.address, BODIES, connections=CONNECTIONS) as load:
+            with Load(service.address, bodies, connections=CONNECTIONS) as load:
                 load.wait(turn.random.randint(1, 40))
                 turn.random.choice(actions)(turn.random)
                 load.wait(40)
@@ -102,10 +105,10 @@ def check(load: Load, chaos: Chaos, gateways: int) -> None:
 @pytest.mark.campaign
 @pytest.mark.usefixtures("no_shm_leaks")
 def test_workers_that_die_at_boundaries_of_frames(
-    tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign
+    tmp_path: Path, numbers: dict[str, Trained], campaign: Campaign
 ) -> None:
     """No client sees it, and supervisor and gateway keep nothing of the dead."""
-    with patient(tmp_path, bundles["lightgbm-1"], "KILL", every=0.15) as made:
+    with patient(tmp_path, numbers["lightgbm-1"], "KILL", every=0.15) as made:
         made.recover()
         before = quiet(made.service)
         for _ in campaign.rounds(short=2):
@@ -118,12 +121,12 @@ def test_workers_that_die_at_boundaries_of_frames(
 
 @pytest.mark.campaign
 def test_workers_that_hang_at_boundaries_of_frames(
-    tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign
+    tmp_path: Path, numbers: dict[str, Trained], campaign: Campaign
 ) -> None:
     """Each is ended and replaced; no client sees more than the wait."""
     limit = 0.5
     settings = {"serving_batch_timeout": limit}
-    with patient(tmp_path, bundles["lightgbm-1"], "STOP", every=1.0, **settings) as made:
+    with patient(tmp_path, numbers["lightgbm-1"], "STOP", every=1.0, **settings) as made:
         for _ in campaign.rounds(short=1):
             made.bear(hits=2)
             made.recover()
@@ -137,9 +140,9 @@ GROWTH = 1 << 20
 
 
 @pytest.mark.campaign
-def test_soak_with_reloads(tmp_path: Path, bundles: dict[str, Trained], campaign: Campaign) -> None:
+def test_soak_with_reloads(tmp_path: Path, numbers: dict[str, Trained], campaign: Campaign) -> None:
     """In the long form a reload every 5 seconds."""
-    with soak(tmp_path, bundles) as made:
+    with soak(tmp_path, numbers) as made:
         for _ in campaign.rounds(short=7):
             made.turn(seconds=5.0 if campaign.long else 0.0)
         print(f"{made.requests} requests, {made.reloads} reloads, none failed or wrong")
@@ -147,8 +150,8 @@ def test_soak_with_reloads(tmp_path: Path, bundles: dict[str, Trained], campaign
         assert made.slope < GROWTH
 
 
-def test_the_soak_catches_a_leak(tmp_path: Path, bundles: dict[str, Trained]) -> None:
-    with soak(tmp_path, bundles, leak=2 << 20) as made:
+def test_the_soak_catches_a_leak(tmp_path: Path, numbers: dict[str, Trained]) -> None:
+    with soak(tmp_path, numbers, leak=2 << 20) as made:
         for _ in range(6):
             made.turn(seconds=0.0)
         assert made.slope > GROWTH

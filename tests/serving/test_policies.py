@@ -119,8 +119,8 @@ def test_no_more_swaps_than_the_period_may_have() -> None:
 # trial ----------------------------------------------------------------------------------------
 
 
-def work(error: RequestError | None = None, admitted: float = 0.0) -> Any:
-    return SimpleNamespace(error=error, admitted=admitted)
+def work(error: RequestError | None = None, admitted: float = 0.0, requests: int = 1) -> Any:
+    return SimpleNamespace(error=error, admitted=admitted, requests=requests)
 
 
 def test_a_trial_counts_what_is_the_models_fault() -> None:
@@ -135,6 +135,15 @@ def test_a_trial_counts_what_is_the_models_fault() -> None:
     trial.count(work(ModelFailed("too late")), 0.5)
     assert trial.news() == (2, 1)
     assert trial.news() == (0, 0)
+
+
+def test_a_trial_counts_each_request_of_a_work() -> None:
+    trial = Trial(10, slow=1.0)
+    trial.count(work(requests=4), 0.5)
+    trial.count(work(requests=3), 1.5)
+    assert trial.news() == (7, 3)
+    trial.count(work(ModelFailed("x"), requests=8), 0.5)
+    assert (trial.news(), trial.over) == ((3, 3), True)
 
 
 @pytest.mark.parametrize(

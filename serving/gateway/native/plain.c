@@ -24,6 +24,7 @@ typedef struct {
     int64_t lowest, count;
     double *out;
     int64_t room, width; /* values that fit, values in a row */
+    int64_t used; /* values that are there already; for the functions that gather */
 } Plan;
 
 typedef struct {
@@ -273,4 +274,27 @@ EXPORT int64_t plain_rows(const char *body, int64_t size, const Plan *plan)
         return 0;
     int64_t values = matrix(&r);
     return values > 0 && take(&r, '}') && r.at == r.end ? values / plan->width : 0;
+}
+
+typedef int64_t (*Read)(const char *, int64_t, const Plan *);
+
+/* The rows of a body that begins at `start`, behind those that the plan has. */
+static int64_t gather(Read read, const char *data, int64_t start, int64_t size, Plan *plan)
+{
+    Plan rest = *plan;
+    rest.out += plan->used;
+    rest.room -= plan->used;
+    int64_t rows = read(data + start, size - start, &rest);
+    plan->used += rows * plan->width;
+    return rows;
+}
+
+EXPORT int64_t gather_tensor(const char *data, int64_t start, int64_t size, Plan *plan)
+{
+    return gather(plain_tensor, data, start, size, plan);
+}
+
+EXPORT int64_t gather_rows(const char *data, int64_t start, int64_t size, Plan *plan)
+{
+    return gather(plain_rows, data, start, size, plan);
 }

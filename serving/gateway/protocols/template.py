@@ -21,6 +21,12 @@ class Template:
         ]
         self._names = [output.name for output in signature.outputs]
         self._end = b',"model_name":%b,"model_version":%b}' % (name, stamp)
+        #: What is before and after the number in an answer that is one; None with several outputs.
+        self.tensor: tuple[bytes, bytes] | None = None
+        self.prediction: tuple[bytes, bytes] | None = None
+        if len(self._names) == 1:
+            self.tensor = b'%b%b1],"data":[' % (self._start, self._outputs[0]), b"]}]}"
+            self.prediction = b'{"predictions":[', b"]" + self._end
 
     def tensors(self, result: Matrix) -> bytes:
         """The body of an Open Inference Protocol answer, every output a JSON tensor."""

@@ -9,6 +9,7 @@ import msgspec
 
 from serving.errors import MethodNotAllowed
 from serving.gateway.exchange import Exchange
+from serving.gateway.gather import Gather
 
 encode = msgspec.json.Encoder().encode
 
@@ -19,6 +20,8 @@ class Endpoint:
 
     method: bytes
     handle: Callable[[Exchange], None]
+    #: What gathers plain requests, where that is possible.
+    gather: Gather | None = None
 
     def answer(self, exchange: Exchange) -> None:
         """Answer. Raises RequestError; MethodNotAllowed if the path is not for this method."""

@@ -6,7 +6,8 @@ from functools import partial
 
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import TEXT, Exchange
-from serving.gateway.inference import Fail, Inference
+from serving.gateway.group import Fail
+from serving.gateway.inference import Inference
 from serving.gateway.protocols import mlflow
 from serving.gateway.routes.endpoint import Endpoint
 from serving.gateway.state import State
@@ -21,7 +22,9 @@ class MlflowRoutes:
         self._catalog = catalog
         self._state = state
         self.endpoints = {
-            INVOCATIONS: Endpoint(b"POST", partial(inference.invoke, fail=fail)),
+            INVOCATIONS: Endpoint(
+                b"POST", partial(inference.invoke, fail=fail), inference.gather_rows(fail)
+            ),
             "/ping": Endpoint(b"GET", self._ping),
             "/health": Endpoint(b"GET", self._ping),
             "/version": Endpoint(b"GET", self._version),

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from serving.errors import UnknownPath
 from serving.gateway.catalog import Catalog
 from serving.gateway.exchange import Exchange
-from serving.gateway.inference import Fail, Inference
+from serving.gateway.group import Fail
+from serving.gateway.inference import Inference
 from serving.gateway.protocols import metadata, repository, statistics
 from serving.gateway.routes.endpoint import Endpoint, encode
 from serving.gateway.state import State
@@ -69,7 +70,9 @@ class OipRoutes:
             wanted, rest = rest[1], rest[2:]
         if rest == ["infer"]:
             infer = partial(self._inference.infer, model=model, version=wanted, fail=self._fail)
-            return Endpoint(b"POST", infer)
+            return Endpoint(
+                b"POST", infer, self._inference.gather_tensors(model, wanted, self._fail)
+            )
         reads = {
             (): self._metadata,
             ("ready",): self._model_ready,

@@ -269,6 +269,8 @@ class BatcherMachine(RuleBasedStateMachine):
         self.asked: dict[Work, list[int]] = {}
         self.ended: dict[Work, int] = {}
         self.cancelled: set[Work] = set()
+        #: Works of several requests in whose place their parts went on.
+        self.split: set[Work] = set()
         self.flying: list[Batch] = []
         self.order: list[Work] = []
 
@@ -301,6 +303,33 @@ class BatcherMachine(RuleBasedStateMachine):
         else:
             self.asked[work] = values
             self.order.append(work)
+
+    @rule(rows=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+    def admit_group(self, rows: list[int]) -> None:
+        """Several requests as one work. Once it is split, its parts stand for it."""
+        values = list(range(self.values, self.values + sum(rows)))
+        self.values += sum(rows)
+        target: Any = self.batcher.target
+        work = Work(target.encode(values), target.encoding, values, 1e9, self.finish)
+        work.requests = len(rows)
+
+        def split() -> list[Work]:
+            parts, end = [], 0
+            for count in rows:
+                begin, end = end, end + count
+                own = values[begin:end]
+                parts.append(Work(target.encode(own), target.encoding, own, 1e9, self.finish))
+                self.asked[parts[-1]] = own
+            self.split.add(work)
+            return parts
+
+        work.split = split
+        try:
+            self.batcher.admit(work, self.now)
+        except (Overloaded, BodyTooLarge):
+            return
+        self.asked[work] = values
+        self.order.append(work)
 
     @rule(idle=st.booleans())
     def take(self, idle: bool) -> None:
@@ -365,6 +394,7 @@ class BatcherMachine(RuleBasedStateMachine):
         for work, count in self.ended.items():
             assert count == 1
             assert work not in self.cancelled
+            assert work not in self.split
             if work.error is None:
                 expected = work.pin.predict(work.pin.encode(self.asked[work]))
                 np.testing.assert_array_equal(work.result, expected)
@@ -375,8 +405,8 @@ class BatcherMachine(RuleBasedStateMachine):
             return
         queues = self.batcher._queues
         assert self.batcher.rows == sum(s.rows for q in queues for s in q if s.live)
-        open_works = set(self.asked) - set(self.ended) - self.cancelled
-        assert self.batcher.unsettled == len(open_works)
+        open_works = set(self.asked) - set(self.ended) - self.cancelled - self.split
+        assert self.batcher.unsettled == sum(work.requests for work in open_works)
 
     def teardown(self) -> None:
         """Drain: every request that nobody cancelled is answered exactly once."""
@@ -394,7 +424,7 @@ class BatcherMachine(RuleBasedStateMachine):
                 self.batcher.done(batch, batch.target.predict(buffer))
             else:
                 self.batcher.give_back(batch)
-        assert set(self.ended) | self.cancelled == set(self.asked)
+        assert set(self.ended) | self.cancelled | self.split == set(self.asked)
         self.answers_are_whole_and_of_one_generation()
 
 

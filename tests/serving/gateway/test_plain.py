@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from registry.models.signature import Input, Matrix, Output, Signature
 from serving.gateway.inputs import RowEncoder
-from serving.gateway.plain import PlainReader, library
+from serving.gateway.plain import PlainReader, Tray, library
 from serving.gateway.protocols import mlflow, oip
 
 WIDTH = 3
@@ -85,6 +85,37 @@ def test_rows_are_read_alike_or_not_at_all(key: str, rows: str, between: str) ->
     matrix = READER.rows(body)
     if matrix is not None:
         assert matrix.tobytes() == _mlflow(body).tobytes()
+
+
+@given(st.lists(tensors(), max_size=5), st.integers(1, 6), st.binary(max_size=5))
+def test_a_tray_holds_what_single_bodies_would_give(
+    texts: list[str], room: int, head: bytes
+) -> None:
+    tray = Tray("tensor", WIDTH, room)
+    for _ in range(2):  # it is used again and again
+        wanted: list[bytes] = []
+        rows = 0
+        for text in texts:
+            body = text.encode()
+            matrix = READER.tensor(body)
+            added = tray.add(head + body, len(head), len(head) + len(body))
+            fits = matrix is not None and rows + len(matrix) <= room
+            assert added == (len(matrix) if matrix is not None and fits else 0)
+            rows += added
+            wanted += [matrix.tobytes()] if matrix is not None and added else []
+        assert tray.take().tobytes() == b"".join(wanted)
+    assert tray.take().shape == (0, WIDTH)
+
+
+@given(st.lists(lists(nested=True), max_size=4))
+def test_a_tray_of_rows(lists: list[str]) -> None:
+    tray = Tray("rows", WIDTH, 100)
+    bodies = [f'{{"instances":{rows}}}'.encode() for rows in lists]
+    read = [READER.rows(body) for body in bodies]
+    added = [tray.add(body, 0, len(body)) for body in bodies]
+    assert added == [0 if matrix is None else len(matrix) for matrix in read]
+    wanted = b"".join(matrix.tobytes() for matrix in read if matrix is not None)
+    assert tray.take().tobytes() == wanted
 
 
 @given(st.binary(max_size=60), st.integers(0, 200))
