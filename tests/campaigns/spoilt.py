@@ -149,15 +149,20 @@ _TYPES = ["text/csv", "application/json", "text/csv;charset=utf-16", ";;;", "tex
 _CODINGS = ["gzip", "deflate", "br", "gzip, gzip", "identity"]
 
 
+def spoil(body: bytes, choose: random.Random) -> bytes:
+    """`body`, changed in up to three places."""
+    changed = bytearray(body)
+    for _ in range(choose.choice([0, 1, 1, 2, 3])):
+        if changed:
+            choose.choice(_SPOILERS)(changed, choose)
+    return bytes(changed)
+
+
 def spoilt_content(choose: random.Random, name: str) -> bytes:
     """A request in right framing whose body or content headers were changed somewhere."""
     kind = choose.randrange(4)
     request = (infer(name), binary(name), invocation(choose), csv())[kind]
-    body = bytearray(request.body)
-    for _ in range(choose.choice([0, 1, 1, 2, 3])):
-        if body:
-            choose.choice(_SPOILERS)(body, choose)
-    request.body = bytes(body)
+    request.body = body = spoil(request.body, choose)
     if choose.random() < 0.15:
         request.headers[HEADER] = choose.choice([*_LENGTHS, str(choose.randrange(len(body) + 2))])
     if choose.random() < 0.1:
