@@ -4,7 +4,8 @@ A LightGBM model of 500 trees × 63 leaves × 28 features, and a numeric CatBoos
 bundles and served with default settings; wrk asks over keep-alive connections. `PEERS/serving/run`
 measures the peers and penstock in one run, in turns; without it penstock is measured alone. A cell
 is rows of a request × connections. CPU seconds are those of the whole tree of processes. "full path"
-is penstock with no row predicted in the gateway (docs/decisions/0030-inline-scoring.md).
+is penstock with no row predicted in the gateway (docs/decisions/0030-inline-scoring.md); "ceiling" is
+what wrk gets on this machine from a server that only answers, the same to everybody.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from tests.benchmarks import forest, serving_data
+from tests.benchmarks import forest, serving_ceiling, serving_data
 from tests.benchmarks.serving_data import CATBOOST, LIGHTGBM, Cell, Results, Side
 from tests.benchmarks.serving_harness import Harness, fairness, measure_alone
 
@@ -59,8 +60,14 @@ def alone(folder: Path, words: argparse.Namespace) -> None:
     for _ in range(words.reps):
         for name, each in both(side).items():
             runs[name].append(measure_alone(each, data, words.cells.split(","), words.seconds))
-    print_table("LightGBM", {name: medians(found) for name, found in runs.items()})
+    results = {name: medians(found) for name, found in runs.items()}
+    results[serving_ceiling.NAME] = _ceiling(folder, data, words)
+    print_table("LightGBM", results)
     print(f"  {fairness(side, data, words.seconds)}")
+
+
+def _ceiling(folder: Path, data: serving_data.Data, words: argparse.Namespace) -> dict[str, Cell]:
+    return serving_ceiling.measure(folder, data, words.cells.split(","), words.seconds)
 
 
 def both(side: Side) -> dict[str, Side]:
@@ -87,8 +94,10 @@ def beside(folder: Path, words: argparse.Namespace) -> None:
     names = [name for name in words.names if name not in missing]
     model = harness.train()
     side = Side(folder / "serve", LIGHTGBM, model)
-    print_table("LightGBM", harness.measure(names, both(side), words.cells))
     data = serving_data.read(harness.home / "data", LIGHTGBM)
+    results = harness.measure(names, both(side), words.cells)
+    results[serving_ceiling.NAME] = _ceiling(folder, data, words)
+    print_table("LightGBM", results)
     print(f"  {fairness(side, data, words.seconds)}")
     if not words.skip_catboost:
         home = serving_data.catboost_home(folder / "home", harness.home)
@@ -106,6 +115,7 @@ def print_table(title: str, results: Results) -> None:
             print(f"  {title}: {name:20} {cell:>7} {row.rps:9,.0f} {row.p50:8.2f} {row.p99:8.2f} "
                   f"{row.cpu:11.4f} {row.errors:7d} {row.others:7.2f}")  # fmt: skip
         ours = rows.pop(OURS, None)
+        top = rows.pop(serving_ceiling.NAME, None)
         rows.pop(FULL, None)
         if ours is None or not rows:
             continue
@@ -117,6 +127,12 @@ def print_table(title: str, results: Results) -> None:
             f"1/{peer.p99 / ours.p99:.1f}; p99 against the lowest 1/{calm / ours.p99:.1f}",
             flush=True,
         )
+        if top is not None:
+            print(
+                f"  {title}: {cell} ceiling against {best}: throughput × {top.rps / peer.rps:.1f}, "
+                f"CPU 1/{peer.cpu / top.cpu:.1f}, p50 1/{peer.p50 / top.p50:.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -142,23 +142,25 @@ def body(data: Data, number: int, rows: int) -> bytes:
 
 def measure_alone(side: Side, data: Data, cells: Sequence[str], seconds: int) -> dict[str, Cell]:
     """Penstock alone, by wrk."""
-    folder = data.model.parent
+    with serving(side) as pid:
+        return load(data.model.parent, data, cells, seconds, pid)
+
+
+def load(folder: Path, data: Data, cells: Sequence[str], seconds: int, pid: int) -> dict[str, Cell]:
+    """What wrk gets from the server on PORT, whose first process is `pid`; files go to `folder`."""
     (folder / "load.lua").write_text(_LUA)
     found = {}
-    with serving(side) as pid:
-        for cell in cells:
-            rows, connections = map(int, cell.split("x"))
-            bodies = b"\n".join(
-                body(data, number, rows) for number in range(256 if rows == 1 else 32)
-            )
-            (folder / "bodies").write_bytes(bodies + b"\n")
-            _wrk(folder, connections, 1)
-            before = cpu_of_tree(pid)
-            result = _wrk(folder, connections, seconds)
-            cpu = cpu_of_tree(pid) - before
-            good = result["requests"]
-            found[cell] = Cell(good / result["us"] * 1e6, result["p50"] / 1e3,
-                               result["p99"] / 1e3, 1e3 * cpu / good, int(result["errors"]))  # fmt: skip
+    for cell in cells:
+        rows, connections = map(int, cell.split("x"))
+        bodies = b"\n".join(body(data, number, rows) for number in range(256 if rows == 1 else 32))
+        (folder / "bodies").write_bytes(bodies + b"\n")
+        _wrk(folder, connections, 1)
+        before = cpu_of_tree(pid)
+        result = _wrk(folder, connections, seconds)
+        cpu = cpu_of_tree(pid) - before
+        good = result["requests"]
+        found[cell] = Cell(good / result["us"] * 1e6, result["p50"] / 1e3,
+                           result["p99"] / 1e3, 1e3 * cpu / good, int(result["errors"]))  # fmt: skip
     return found
 
 
