@@ -21,6 +21,7 @@ BENCHMARKS = {
     "orchestration": "tasks through the stub runner, beside Luigi alone",
     "overload": "five times what a slow model can do, from clients that do not wait; a minute",
     "payloads": "600 kB of bytes and a stage that sums them, beside aqueduct; a minute or two",
+    "reload": "reloads at half of the load that is possible, beside no reload; two minutes",
     "serving": "requests to a served model, beside other servers where there are peers; ten minutes",
     "training": "Parquet to a model file, memory beside pandas; some minutes",
     "views": "commands on a store of 6,800 artifacts, cold; some minutes to fill it",

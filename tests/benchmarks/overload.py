@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.open_loop import Generator
 from tests.serving.conftest import BODIES
 from tests.serving.moody import ENVIRONMENT, moody
 from tests.serving.rig import Publisher, service
@@ -43,92 +42,23 @@ def main() -> int:
         }  # fmt: skip
         with service(publisher, Path(name) / "service", "flights", **limits) as running:
             for rate in (capacity / 40, capacity / 2, FACTOR * capacity):
-                told = asyncio.run(Generator(running.address, rate).run(words.seconds))
+                generator = Generator(running.address, "/invocations", BODIES[:1])
+                asyncio.run(generator.run(rate, words.seconds))
                 print(
-                    f"  {rate / capacity:5.3g} x capacity, {rate:.0f} requests/s: {told}",
+                    f"  {rate / capacity:5.3g} x capacity, {rate:.0f} requests/s: {told(generator)}",
                     flush=True,
                 )
     return 0
 
 
-class Generator:
-    """Sends `rate` requests a second to `address`, host:port."""
-
-    def __init__(self, address: str, rate: float) -> None:
-        self._host, _, self._port = address.rpartition(":")
-        self._rate = rate
-        body = BODIES[0]
-        head = (
-            f"POST /invocations HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
-        )
-        self._request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        self._free: list[Client] = []
-        self.times: dict[int, list[float]] = {}
-
-    async def run(self, seconds: float) -> str:
-        """What came back, in words."""
-        drawn = random.Random(1)
-        begun = due = time.monotonic()
-        clients, late = [], 0
-        while due - begun < seconds:
-            due += drawn.expovariate(self._rate)
-            if (wait := due - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
-            elif wait < -0.05:
-                late += 1
-            if not self._free:
-                clients.append(await self._connect())
-            self._free.pop().ask(self._request)
-        await asyncio.sleep(2)
-        for client in clients:
-            client.close()
-        lateness = f"; {late} left over 50 ms late" if late else ""
-        return f"{self._words()}; {len(clients)} connections{lateness}"
-
-    async def _connect(self) -> Client:
-        loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: Client(self), self._host, int(self._port))
-        self._free.append(client)
-        return client
-
-    def answered(self, client: Client, status: int, seconds: float) -> None:
-        """An answer came; its connection is free."""
-        self.times.setdefault(status, []).append(seconds)
-        self._free.append(client)
-
-    def _words(self) -> str:
-        return "; ".join(_row(status, found) for status, found in sorted(self.times.items()))
-
-
-class Client(asyncio.Protocol):
-    """One kept connection."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._generator = generator
-        self._sent = 0.0
-        self._received = b""
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self._transport = transport
-
-    def ask(self, request: bytes) -> None:
-        """Send; loopback takes the few hundred bytes at once."""
-        self._transport.write(request)
-        self._sent = time.monotonic()
-
-    def data_received(self, data: bytes) -> None:
-        """Note the answer once it is whole."""
-        self._received += data
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if end and len(body) >= int(head.lower().partition(b"content-length:")[2].split()[0]):
-            self._received = b""
-            self._generator.answered(self, int(head[9:12]), time.monotonic() - self._sent)
-
-    def close(self) -> None:
-        """Hang up."""
-        self._transport.close()
+def told(generator: Generator) -> str:
+    """What came back, in words."""
+    times: dict[int, list[float]] = {}
+    for answer in generator.answers:
+        times.setdefault(answer.status, []).append(answer.seconds)
+    rows = "; ".join(_row(status, found) for status, found in sorted(times.items()))
+    lateness = f"; {generator.late} left over 50 ms late" if generator.late else ""
+    return f"{rows}; {len(generator.clients)} connections{lateness}"
 
 
 def _row(status: int, seconds: list[float]) -> str:

@@ -15,6 +15,7 @@ from registry.models.forest.library import library
 from serving.loadclient import Load
 from tests.serving import models
 from tests.serving.conftest import BODIES, ROWS, Trained
+from tests.serving.moody import ENVIRONMENT
 from tests.serving.rig import Publisher, Service, eventually, service
 from tests.serving.test_metrics import total
 from tests.serving.test_reload import check_answers, version
@@ -173,3 +174,27 @@ def test_nothing_is_predicted_here_where_that_is_off(
         for body in BODIES:
             assert running.post("/invocations", json.loads(body)).status_code == 200
         assert inline(running) == 0
+
+
+def test_a_crash_of_the_evaluator_costs_the_connections_of_its_gateway_and_nothing_else(
+    publisher: Publisher, numbers: dict[str, Trained], run: Run, tmp_path: Path
+) -> None:
+    trained, wanted = numbers["lightgbm-1"], tmp_path / "crash"
+    publisher.publish("flights", trained.folder)
+    publisher.environment.update(ENVIRONMENT, INLINE_CRASH=str(wanted))
+    with run(serving_inline_rows=MOST, serving_gateways=2) as running:
+        running.example = models.row(models.NUMERIC, 1)
+        before = {name: set(running.processes(name)) for name in ("pen:gateway", "pen:flights")}
+        with Load(running.address, trained.bodies, connections=4) as load:
+            load.wait(200)
+            wanted.touch()
+            eventually("the crash", lambda: not wanted.exists())
+            eventually("another gateway", lambda: len(running.processes("pen:gateway")) == 2)
+            load.wait(200)
+        assert len(before["pen:gateway"] & set(running.processes("pen:gateway"))) == 1
+        assert set(running.processes("pen:flights")) == before["pen:flights"]
+    assert {note.status for note in load.report.failed} == {0}
+    assert len(load.report.failed) <= 4
+    for note in load.report.notes:
+        if note.status == 200:
+            assert note.body["predictions"] == [trained.answers[note.request]]

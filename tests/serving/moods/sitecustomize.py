@@ -2,7 +2,8 @@
 
 `FAULT=KILL` or `STOP` sends that signal to workers at random boundaries of frames, at most one in
 `FAULT_EVERY` seconds, each noted in the file `FAULT_LOG`. `LEAK_BYTES` makes a gateway keep so many
-bytes for each link that it closes: the leak that a soak must catch.
+bytes for each link that it closes: the leak that a soak must catch. A gateway that is about to predict
+removes the file `INLINE_CRASH` if it is there, and ends as a fault of memory ends a process.
 """
 
 from __future__ import annotations
@@ -104,7 +105,25 @@ def leak() -> None:
     replace(Lane, drop=leaking)
 
 
+def crash_inline() -> None:
+    """End the gateway in place of the evaluator."""
+    from serving.gateway.inline import Inline
+
+    wanted = Path(os.environ["INLINE_CRASH"])
+    predict = Inline.predict
+
+    def crashing(self: Inline, rows: Any) -> Any:
+        if wanted.exists():
+            wanted.unlink()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return predict(self, rows)
+
+    replace(Inline, predict=crashing)
+
+
 if "FAULT" in os.environ:
     hurt_workers()
 if "LEAK_BYTES" in os.environ:
     leak()
+if "INLINE_CRASH" in os.environ:
+    crash_inline()

@@ -17,7 +17,8 @@ from tritonclient.utils import triton_to_np_dtype
 
 from tests.serving.conftest import ROWS, Trained
 from tests.serving.models import SIGNATURE
-from tests.serving.rig import PATIENCE, Service
+from tests.serving.rig import PATIENCE, Service, eventually
+from tests.serving.test_metrics import total
 
 TYPES: dict[str, tuple[str, Any]] = {
     "float64": ("FP64", np.float64),
@@ -287,3 +288,19 @@ def test_bytes_that_are_no_message(served: Service) -> None:
     for error in (caught.value, later.value):
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert error.details() == "the message is not a ModelInferRequest"
+
+
+def test_few_rows_are_predicted_by_its_gateway_too(
+    client: triton.InferenceServerClient, served: Service, bundles: dict[str, Trained]
+) -> None:
+    def inline() -> float:
+        return total(served, "inference_inline_exec_count_total")
+
+    def asked() -> bool:
+        before = inline()
+        result = client.infer("flights", inputs(ROWS[:3]), client_timeout=PATIENCE)
+        told = result.as_numpy("probability").tolist()
+        assert told == bundles["lightgbm-1"].answers[:3]
+        return inline() > before
+
+    eventually("inline scoring", asked)
