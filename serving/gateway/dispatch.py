@@ -8,14 +8,14 @@ from typing import Any
 
 from registry.logs import get_logger
 from registry.models.places import Leg as Place
-from serving.errors import Overloaded
+from serving.errors import Overloaded, RequestError
 from serving.gateway.batch import Batch, Policy
 from serving.gateway.course import Course
 from serving.gateway.lane import Lane
 from serving.gateway.leg import Leg
 from serving.gateway.served import Served
 from serving.gateway.watchdog import Watchdog
-from serving.gateway.work import Work
+from serving.gateway.work import Stale, Work
 from serving.link import GatewayEnd
 
 log = get_logger(__name__)
@@ -53,27 +53,35 @@ class Dispatcher:
 
     # requests ---------------------------------------------------------------------------------
 
-    def submit(self, work: Work, *, at_once: bool = False) -> None:
-        """Admit a request, and batch it `at_once` or after this turn of the loop.
+    def submit(self, work: Work, *, pump: bool = True) -> None:
+        """Admit a request, to be batched after this turn of the loop; or, without `pump`, by `pump`.
 
         Raises:
             Overloaded, BodyTooLarge: it was not admitted.
+            Stale: it is several requests, and this generation takes them one by one.
         """
         if self.active is None:
             raise Overloaded(f"the model {self.model} has no version that is ready yet")
         if self.suspended:
             raise self._unavailable()
         if self.active.staged:
+            if work.split is not None:
+                raise Stale
             self._admit_whole(work, self.active)
             return
         now = self._clock()
         if work.priority and self._model.batcher.rows:
             self._model.check_wait(work.deadline - now)
         self._model.batcher.admit(work, now)
-        if at_once:
-            self._model.pump()
-        else:
+        if pump:
             self._model.pump_soon()
+
+    def pump(self) -> None:
+        """Build batches now. Raises nothing: whoever calls has nothing to do with what waits."""
+        try:
+            self._model.pump()
+        except Exception:
+            log.exception("batches not built", model=self.model)
 
     def _admit_whole(self, work: Work, active: Served) -> None:
         """Admit a request that is to pass stages."""
@@ -102,7 +110,10 @@ class Dispatcher:
     def _begin_again(self, work: Work) -> None:
         """What waits at one place belongs to another, since the generation has changed."""
         assert self.active is not None
-        if work.course is not None:
+        if work.split is not None:
+            # On their way through stages requests are told apart; each begins by itself.
+            work.settle(RequestError("the model has changed"))
+        elif work.course is not None:
             work.course.begin(self.active.entry)
         else:
             self._start(work, self.active)

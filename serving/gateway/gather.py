@@ -24,6 +24,37 @@ Find = Callable[[], "tuple[Dispatcher, Served]"]
 Soon = Callable[[Callable[[], None]], object]
 
 
+class Turn:
+    """What is gathered in this turn of the loop, for all endpoints, and the trays that are free."""
+
+    def __init__(self, soon: Soon) -> None:
+        self._soon = soon
+        self._open: list[Gather] = []
+        self._trays: dict[tuple[str, int, int], list[Tray]] = {}
+
+    def begin(self, gather: Gather) -> None:
+        """Close what `gather` opens when the turn ends."""
+        if not self._open:
+            self._soon(self._end)
+        self._open.append(gather)
+
+    def _end(self) -> None:
+        """All is queued before the first batch is built."""
+        opened, self._open = self._open, []
+        queued = [dispatcher for gather in opened if (dispatcher := gather.close()) is not None]
+        for dispatcher in dict.fromkeys(queued):
+            dispatcher.pump()
+
+    def borrow(self, form: str, width: int, rows: int) -> Tray:
+        """A tray that nobody uses."""
+        free = self._trays.setdefault((form, width, rows), [])
+        return free.pop() if free else Tray(form, width, rows)
+
+    def give_back(self, tray: Tray) -> None:
+        """Let another group have a tray."""
+        self._trays[tray.form, tray.width, tray.rows].append(tray)
+
+
 class Gather:
     """Gathers requests in one `form` to the model that `find` gives."""
 
@@ -34,52 +65,58 @@ class Gather:
         fail: Fail,
         clock: Callable[[], float],
         timeout: float,
-        soon: Soon,
+        turn: Turn,
     ) -> None:
         self._form = form
         self._find = find
         self._fail = fail
         self._clock = clock
         self._timeout = timeout
-        self._soon = soon
-        self._tray: Tray | None = None
-        self._group: Group | None = None
-        self._room = self._most = 0
+        self._turn = turn
+        self._open: tuple[Group, Tray] | None = None
+        #: Rows after which the group that is open is full.
+        self._room = 0
 
     def take(self, client: Client, data: bytes, head: Head) -> bool:
         """Take a whole request, if it can be gathered; its `client` is told of the answer."""
-        if self._group is None and not self._begin():
+        opened = self._open or self._begin()
+        if opened is None:
             return False
-        tray, group = self._tray, self._group
-        assert tray is not None
-        assert group is not None
+        group, tray = opened
         rows = tray.add(data, head.end, head.size)
         if not rows:
             return False
         group.add(client, data, head, rows)
         self._room -= rows
-        if self._room <= 0:
-            self._flush()
+        if self._room <= 0 and (dispatcher := self.close()) is not None:
+            dispatcher.pump()
         return True
 
-    def _begin(self) -> bool:
+    def _begin(self) -> tuple[Group, Tray] | None:
         try:
             dispatcher, served = self._find()
         except RequestError:
-            return False
-        reader = served.encoder.plain
+            return None
+        reader, policy = served.encoder.plain, dispatcher.policy
         if reader is None or not reader.native or served.staged or dispatcher.suspended:
-            return False
-        most = dispatcher.policy.max_batch_size
-        if self._tray is None or self._tray.width != reader.width:
-            # The last request may begin when all but one row are there.
-            self._tray = Tray(self._form.read, reader.width, 2 * most)
+            return None
+        if policy.max_queue_delay:
+            # Rows that wait for company would make those wait that came with them.
+            return None
+        most = policy.max_batch_size
+        # The last request may begin when all but one row are there.
+        tray = self._turn.borrow(self._form.read, reader.width, 2 * most)
         self._room = most
-        self._group = Group(self._form, dispatcher, served, self._clock, self._fail)
-        self._soon(self._flush)
-        return True
+        self._open = Group(self._form, dispatcher, served, self._clock, self._fail), tray
+        self._turn.begin(self)
+        return self._open
 
-    def _flush(self) -> None:
-        group, self._group = self._group, None
-        if group is not None and self._tray is not None and (matrix := self._tray.take()).size:
-            group.submit(matrix, self._clock() + self._timeout)
+    def close(self) -> Dispatcher | None:
+        """Queue what is open; returns who has to build batches of it, if anybody."""
+        if self._open is None:
+            return None
+        group, tray = self._open
+        self._open = None
+        matrix = tray.take()
+        self._turn.give_back(tray)
+        return group.submit(matrix, self._clock() + self._timeout) if len(matrix) else None

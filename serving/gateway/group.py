@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from registry.logs import get_logger
 from registry.models.signature import Matrix
-from serving.errors import RequestError
+from serving.errors import ModelFailed, RequestError
 from serving.gateway import trace
 from serving.gateway.exchange import Exchange, good_head
 from serving.gateway.inputs import Grid
-from serving.gateway.work import Work
+from serving.gateway.work import Stale, Work
 
 if TYPE_CHECKING:
     from serving.gateway.dispatch import Dispatcher
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from serving.gateway.protocols.template import Template
     from serving.gateway.served import Served
 
+log = get_logger(__name__)
 _encode = msgspec.json.Encoder().encode
 Fail = Callable[[Exchange, RequestError], None]
 
@@ -98,26 +100,42 @@ class Group:
     def cancelled(self) -> None:
         """One client has gone. Its rows are let go of when all have; they came at the same time."""
         self._gone += 1
-        if self._work is not None and self._gone == len(self._clients):
-            self._dispatcher.cancel(self._work)
+        work = self._work
+        if work is None:
+            return
+        work.requests -= 1
+        if not work.requests:
+            self._work = None
+            self._dispatcher.cancel(work)
 
-    def submit(self, matrix: Matrix, deadline: float) -> None:
-        """Queue what was added, whose rows are `matrix`."""
+    def submit(self, matrix: Matrix, deadline: float) -> Dispatcher | None:
+        """Queue what was added, whose rows are `matrix`; returns who has to build batches of it."""
         count = len(self._clients)
         if self._gone == count:
-            return
+            return None
         work = Work(matrix, self._served.entry.encoding, Grid(matrix), deadline, self._finish)
-        work.requests = count
+        work.requests = count - self._gone
         work.split = self._split if count > 1 else None
+        self._work = work
         try:
-            self._dispatcher.submit(work, at_once=True)
-        except RequestError:
+            self._dispatcher.submit(work, pump=False)
+        except (RequestError, Stale):
             # There may be room for some of them; the others are told why there is none.
+            self._work = None
             self._resume()
+        except Exception:
+            # Nobody else would ever answer them.
+            log.exception("requests failed", model=self._dispatcher.model, requests=count)
+            self._work = None
+            self._dispatcher.cancel(work)
+            self._fail_all(ModelFailed("the request could not be answered"))
         else:
-            self._work = work
+            return self._dispatcher
+        return None
 
     def _finish(self, work: Work) -> None:
+        # The work knows this group: without each other both go at once.
+        self._work = None
         if work.error is None and work.result is not None:
             self._answer(work.pin, work, work.result)
             return
@@ -125,16 +143,13 @@ class Group:
         if error.status == RequestError.status and len(self._clients) > 1:
             # What is wrong with one is not with all.
             self._resume()
-            return
-        for index in range(len(self._clients)):
-            exchange = self._part(index)
-            if exchange is not None:
-                self._fail(exchange, error)
+        else:
+            self._fail_all(error)
 
     def _answer(self, by: Served, work: Work, result: Matrix) -> None:
-        now, count = self._clock(), len(self._clients)
-        by.tally.request.observe(now - work.admitted, count)
-        by.tally.queue.observe(work.dispatched - work.admitted, count)
+        now = self._clock()
+        by.tally.request.observe(now - work.admitted, work.requests)
+        by.tally.queue.observe(work.dispatched - work.admitted, work.requests)
         bodies = self._bodies(by.template, result)
         headers = by.headers
         for index, (client, body) in enumerate(zip(self._clients, bodies, strict=True)):
@@ -162,6 +177,12 @@ class Group:
 
     # one by one -------------------------------------------------------------------------------
 
+    def _fail_all(self, error: RequestError) -> None:
+        for index in range(len(self._clients)):
+            exchange = self._part(index)
+            if exchange is not None:
+                self._fail(exchange, error)
+
     def _part(self, index: int) -> Exchange | None:
         return self._clients[index].part(self, self._heads[index], self._requests[index])
 
@@ -174,14 +195,15 @@ class Group:
 
     def _split(self) -> list[Work]:
         """A work for each request that is still waited for."""
-        assert self._work is not None
-        matrix: Matrix = self._work.source.matrix
+        whole, self._work = self._work, None
+        assert whole is not None
+        matrix: Matrix = whole.source.matrix
         works, end = [], 0
         for index, rows in enumerate(self._rows):
             begin, end = end, end + rows
             exchange = self._part(index)
             if exchange is not None:
-                works.append(self._single(exchange, matrix[begin:end], self._work))
+                works.append(self._single(exchange, matrix[begin:end], whole))
         return works
 
     def _single(self, exchange: Exchange, matrix: Matrix, whole: Work) -> Work:

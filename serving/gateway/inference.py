@@ -10,7 +10,7 @@ from serving.gateway.catalog import Catalog
 from serving.gateway.content import media_type
 from serving.gateway.dispatch import Dispatcher
 from serving.gateway.exchange import JSON, OCTETS, Exchange
-from serving.gateway.gather import Find, Gather, Soon
+from serving.gateway.gather import Find, Gather, Soon, Turn
 from serving.gateway.group import Fail, Form, answer
 from serving.gateway.inputs import Grid, Inputs
 from serving.gateway.protocols import binary, mlflow, oip
@@ -21,8 +21,9 @@ from serving.gateway.served import Served
 from serving.gateway.work import Work
 
 Reply = Callable[[Served, Matrix], None]
-_TENSORS = Form("tensor", Template.tensors, lambda template: template.tensor)
-_ROWS = Form("rows", Template.predictions, lambda template: template.prediction)
+#: How plain requests are read and answered: the Open Inference Protocol's, and MLflow's.
+TENSORS = Form("tensor", Template.tensors, lambda template: template.tensor)
+ROWS = Form("rows", Template.predictions, lambda template: template.prediction)
 
 
 class Inference:
@@ -41,20 +42,20 @@ class Inference:
         self._sampler = sampler
         self._clock = clock
         self._timeout = timeout
-        self._soon = soon if sampler is None else None
+        self._turn = Turn(soon) if soon is not None and sampler is None else None
 
     def gather_tensors(self, model: str, version: str | None, fail: Fail) -> Gather | None:
         """What gathers requests to `infer`, if anything does."""
-        return self._gather(_TENSORS, lambda: self._catalog.active(model, version), fail)
+        return self._gather(TENSORS, lambda: self._catalog.active(model, version), fail)
 
     def gather_rows(self, fail: Fail) -> Gather | None:
         """What gathers requests to `invoke`."""
-        return self._gather(_ROWS, self._only, fail)
+        return self._gather(ROWS, self._only, fail)
 
     def _gather(self, form: Form, find: Find, fail: Fail) -> Gather | None:
-        if self._soon is None:
+        if self._turn is None:
             return None
-        return Gather(form, find, fail, self._clock, self._timeout, self._soon)
+        return Gather(form, find, fail, self._clock, self._timeout, self._turn)
 
     def _only(self) -> tuple[Dispatcher, Served]:
         return self._catalog.active(self._catalog.only(), None)
@@ -66,7 +67,7 @@ class Inference:
         if reader is not None and binary.HEADER not in exchange.headers:
             matrix = reader.tensor(exchange.body)
             if matrix is not None:
-                self._answer_plain(exchange, dispatcher, served, matrix, _TENSORS, fail)
+                self._answer_plain(exchange, dispatcher, served, matrix, TENSORS, fail)
                 return
         request = _read(exchange, served)
         oip.check_outputs(request, served.signature)
@@ -95,7 +96,7 @@ class Inference:
         if reader is not None and exchange.headers.get(b"content-type", JSON) == JSON:
             matrix = reader.rows(exchange.body)
             if matrix is not None:
-                self._answer_plain(exchange, dispatcher, served, matrix, _ROWS, fail)
+                self._answer_plain(exchange, dispatcher, served, matrix, ROWS, fail)
                 return
         inputs = mlflow.read(exchange.body, media_type(exchange), served.signature)
 

@@ -73,7 +73,7 @@ class Tray:
     def __init__(self, form: str, width: int, rows: int) -> None:
         native = library()
         assert native is not None
-        self.width = width
+        self.form, self.width, self.rows = form, width, rows
         self._add = getattr(native, f"gather_{form}")
         self._out = np.empty((rows, width))
         self._plan = _plan(self._out, width)

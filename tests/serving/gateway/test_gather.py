@@ -12,26 +12,32 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from serving.errors import RequestError
+from registry.models.signature import Input, Output, Signature
+from registry.models.stages import Recorded, Stages, StageUse
 from serving.gateway.access import AccessLog
 from serving.gateway.app import App
 from serving.gateway.catalog import Catalog
+from serving.gateway.group import Group
 from serving.gateway.heads import Heads
 from serving.gateway.http import Connection
-from serving.gateway.inference import Inference
+from serving.gateway.inference import ROWS, TENSORS, Inference
 from serving.gateway.metrics import Metrics
 from serving.gateway.plain import library
+from serving.gateway.protocols.template import Template
 from serving.gateway.sampler import Sampler
 from serving.gateway.scraping import Scraping
+from serving.gateway.served import Served
 from serving.gateway.server import HttpServer, Limits
 from serving.gateway.state import State
 from serving.gateway.trial import Trial
 from serving.gateway.work import Work
+from serving.messages import Announce
 from serving.options import Options
 from tests.serving.crashing_worker import DEADLY, RAISING, SLOW
-from tests.serving.gateway.test_dispatch import PATIENCE, Bench, bench, running
+from tests.serving.gateway.test_dispatch import PATIENCE, SIGNATURE, Bench, bench, running
 from tests.serving.gateway.test_http import FakeTransport
 
 pytestmark = [
@@ -119,9 +125,9 @@ class Desk:
             self.app.handle, Limits(), 100, time.monotonic, gather=self.app.gather
         )
 
-    def _count(self, work: Work, *, at_once: bool = False) -> None:
+    def _count(self, work: Work, *, pump: bool = True) -> None:
         self.submitted.append(work.requests)
-        self._submit(work, at_once=at_once)
+        self._submit(work, pump=pump)
 
     def clients(self, count: int) -> list[Client]:
         return [Client(self.server()) for _ in range(count)]
@@ -141,13 +147,23 @@ class Desk:
         return [rows.count, int(rows.sum)]
 
 
+def announced(number: int) -> Announce:
+    return Announce("m", number, "champion", number, f"v{number}", "", 0.0, "")
+
+
+async def stranded(opened: Desk) -> None:
+    """Learn a head, and then be without a worker."""
+    process = opened.bench.start()
+    await opened.learn()
+    process.kill()
+    process.wait()
+    await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def desk(workers: int = 1, policy: dict[str, Any] | None = None, **options: Any) -> Any:
     async with bench(workers, **(policy or {})) as made:
-        opened = Desk(made, **options)
-        yield opened
-        # Groups and connections know each other; links in frames that failed would stay open.
-        gc.collect()
+        yield Desk(made, **options)
 
 
 @running
@@ -307,12 +323,7 @@ async def test_a_wrong_request_behind_a_gathered_one_closes_after_its_answer() -
 @running
 async def test_a_queue_with_room_for_some_takes_some() -> None:
     async with desk(workers=0, policy={"max_queue_rows": 3}) as opened:
-        opened.bench.start()
-        await opened.learn()
-        (process,) = opened.bench.processes
-        process.kill()
-        process.wait()
-        await asyncio.sleep(0.05)
+        await stranded(opened)
         clients = opened.clients(5)
         for number, client in enumerate(clients):
             client.send(float(number))
@@ -328,10 +339,7 @@ async def test_a_queue_with_room_for_some_takes_some() -> None:
 @running
 async def test_each_is_told_that_its_deadline_has_passed() -> None:
     async with desk(workers=0, request_timeout=0.2) as opened:
-        opened.bench.start()
-        await opened.learn()
-        opened.bench.processes[0].kill()
-        await asyncio.sleep(0.05)
+        await stranded(opened)
         clients = opened.clients(3)
         for client in clients:
             client.send(1.0)
@@ -343,10 +351,7 @@ async def test_each_is_told_that_its_deadline_has_passed() -> None:
 @running
 async def test_a_generation_that_comes_meanwhile_answers() -> None:
     async with desk(workers=0) as opened:
-        opened.bench.start()
-        await opened.learn()
-        opened.bench.processes[0].kill()
-        await asyncio.sleep(0.05)
+        await stranded(opened)
         clients = opened.clients(2)
         for client in clients:
             client.send(4.0)
@@ -387,29 +392,172 @@ async def test_a_model_that_is_suspended_refuses() -> None:
 
 
 @running
-async def test_a_request_that_is_refused_after_it_was_gathered_is_told_why() -> None:
-    """A generation with other inputs comes while two requests wait: each gets its own refusal."""
+async def test_a_request_that_no_longer_fits_is_told_so() -> None:
+    """A generation with other inputs comes while two requests wait."""
     async with desk(workers=0) as opened:
-        opened.bench.start()
-        await opened.learn()
-        opened.bench.processes[0].kill()
-        await asyncio.sleep(0.05)
+        await stranded(opened)
         clients = opened.clients(2)
         for client in clients:
             client.send(4.0)
         await asyncio.sleep(0.01)
-        newer = opened.bench.generation(2)
-
-        def refuse(_: Any) -> Any:
-            raise RequestError("does not fit")
-
-        newer.encoding = "other"
-        newer.encode = refuse
-        opened.bench.dispatcher.flip(newer)
-        opened.bench.start(newer)
+        wider = Signature((*SIGNATURE.inputs, Input("z")), SIGNATURE.outputs)
+        opened.bench.dispatcher.flip(Served(announced(2), wider))
+        opened.bench.start(opened.bench.dispatcher.active)
         for client in clients:
-            # Asked again, it fits: only what waited was refused.
-            assert await client.doubled() == [8.0]
+            status, _, content = await client.answer()
+            assert status == 400
+            assert "x, y, z" in content["error"]
+
+
+@running
+async def test_a_generation_with_stages_takes_them_one_by_one() -> None:
+    """A group that waits, one that is only opened, and one row that fails."""
+    async with desk(workers=0) as opened:
+        await stranded(opened)
+        waiting, late = opened.clients(3), opened.clients(2)
+        for client, value in zip(waiting, (1.0, RAISING, 3.0), strict=True):
+            client.send(value)
+        await asyncio.sleep(0.01)
+        for client in late:
+            client.send(5.0)
+        use = StageUse("usecase", "stage", 1, SIGNATURE.inputs, ("a",), Recorded((), (), 0.0))
+        dispatcher = opened.bench.dispatcher
+        dispatcher.flip(Served(announced(2), SIGNATURE, stages=Stages(post=use)))
+        await asyncio.sleep(0.01)
+        assert dispatcher.gauges()["pending_request_count"][1] == 5
+        model, post = (dispatcher._lanes[place].batcher for place in ("model", "post"))
+        while dispatcher.rows:
+            batch = model.take(time.monotonic())
+            if batch is not None and RAISING in batch.matrix()[:, 0]:
+                model.failed(batch)
+            elif batch is not None:
+                model.done(batch, batch.matrix()[:, :1] * 2)
+            if (batch := post.take(time.monotonic())) is not None:
+                post.done(batch, batch.matrix())
+        statuses = [(await client.answer())[0] for client in (*waiting, *late)]
+        assert statuses == [200, 500, 200, 200, 200]
+        dispatcher.flip(opened.bench.served)
+
+
+@running
+async def test_a_bad_row_in_a_group_of_two_batches() -> None:
+    async with desk(workers=2, policy={"max_batch_size": 3}) as opened:
+        await opened.learn()
+        first, second, third = opened.clients(3)
+        await first.send(10.0, 11.0, 12.0).answer()  # a head that is known then
+        first.send(1.0)
+        second.send(10.0, 11.0, RAISING)
+        third.send(2.0)
+        assert await first.doubled(1) == [2.0]
+        assert (await second.answer())[0] == 500
+        assert await third.doubled() == [4.0]
+        assert opened.submitted[-2:] == [2, 1]
+        assert opened.bench.dispatcher.rows == 0
+
+
+@running
+async def test_what_nobody_waits_for_any_more_is_not_counted() -> None:
+    async with desk() as opened:
+        await opened.learn()
+        served = opened.bench.served
+        served.trial = Trial(5)
+        opened.bench.dispatcher.flip(served)
+        before = served.tally.request.count, served.tally.queue.count
+        clients = opened.clients(4)
+        for client in clients[:2]:
+            client.send(1.0)
+            client.connection.connection_lost(None)
+        for client in clients[2:]:
+            client.send(1.0)
+        await asyncio.sleep(0)
+        clients[2].connection.connection_lost(None)
+        assert await clients[3].doubled() == [2.0]
+        counts = served.tally.request.count, served.tally.queue.count
+        assert counts == (before[0] + 1, before[1] + 1)
+        assert opened.bench.dispatcher.tried() == (1, 1, 0)
+
+
+@running
+async def test_both_protocols_in_one_turn_are_one_batch() -> None:
+    async with desk() as opened:
+        await opened.learn(INFER, INVOCATIONS)
+        before = opened.batches
+        one, other = opened.clients(2)
+        one.send(1.0)
+        other.send(2.0, path=INVOCATIONS)
+        assert (await one.doubled(), await other.doubled()) == ([2.0], [4.0])
+        assert opened.batches == [before[0] + 1, before[1] + 2]
+
+
+@running
+async def test_rows_that_wait_for_company_are_not_gathered() -> None:
+    """Else a row that is computed would wait with one of the same turn that is not."""
+    async with desk(policy={"max_batch_size": 4, "max_queue_delay": 0.3}) as opened:
+        await opened.learn()
+        first, second = opened.clients(3), opened.clients(3)
+        for client in first:
+            client.send(1.0)
+        await asyncio.sleep(0.01)
+        begun = time.monotonic()
+        for client in second:
+            client.send(2.0)
+        assert await second[0].doubled() == [4.0]
+        assert not second[1].answers
+        assert await second[2].doubled() == [4.0]
+        assert time.monotonic() - begun >= 0.2
+        assert set(opened.submitted) == {1}
+
+
+@running
+async def test_what_goes_wrong_unforeseen_is_answered() -> None:
+    async with desk() as opened:
+        await opened.learn()
+        clients = opened.clients(2)
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise RuntimeError("unforeseen")
+
+        opened.bench.dispatcher.submit = broken
+        for client in clients:
+            client.send(1.0)
+        assert [(await client.answer())[0] for client in clients] == [500, 500]
+        del opened.bench.dispatcher.submit
+        assert await clients[0].send(2.0).doubled(1) == [4.0]
+
+
+@running
+async def test_groups_go_as_soon_as_they_are_answered() -> None:
+    """Else bodies would wait for the collector of cycles."""
+    async with desk() as opened:
+        await opened.learn()
+        gc.collect()
+        gc.disable()
+        try:
+            clients = opened.clients(3)
+            for client, value in zip(clients, (1.0, RAISING, 3.0), strict=True):
+                client.send(value)
+            for client in clients:
+                await client.answer()
+            await asyncio.sleep(0.01)
+            kept = [each for each in gc.get_objects() if isinstance(each, Group)]
+        finally:
+            gc.enable()
+        assert kept == []
+
+
+def test_numbers_of_every_kind_are_written_as_in_a_single_answer() -> None:
+    two = Signature(SIGNATURE.inputs, (Output("double"), Output("half")))
+    for signature, values in (
+        (SIGNATURE, [[np.nan], [-0.0], [1e-320], [np.inf], [0.1]]),
+        (two, [[np.nan, 1.0], [2.0, -np.inf]]),
+    ):
+        template = Template("m", "v", signature)
+        result = np.array(values)
+        for form in (TENSORS, ROWS):
+            group = Group(form, None, None, time.monotonic, lambda *_: None)  # type: ignore[arg-type]
+            group._rows += [1] * len(result)
+            wanted = [form.body(template, result[i : i + 1]) for i in range(len(result))]
+            assert group._bodies(template, result) == wanted
 
 
 @running
