@@ -32,7 +32,8 @@ class Chaos:
         self.publisher = publisher
         self.bundles = numbers
         self.revision = 0
-        self.gateways_killed = 0
+        self.gateways_killed = self.workers_killed = 0
+        self.requests = self.broken = 0
         self.answers: dict[str, list[float]] = {}
 
     def publish(self, name: str) -> None:
@@ -45,11 +46,11 @@ class Chaos:
         self.publish(choose.choice(["lightgbm-1", "lightgbm-2", "lightgbm-3"]))
         if choose.random() < 0.5:
             time.sleep(choose.uniform(0, 0.3))
-            self.kill(choose, "pen:flights")
+            self.kill_worker(choose)
         self.service.wait_for(self.revision)
 
     def kill_worker(self, choose: random.Random) -> None:
-        self.kill(choose, "pen:flights")
+        self.workers_killed += self.kill(choose, "pen:flights")
 
     def kill_gateway(self, choose: random.Random) -> None:
         self.gateways_killed += self.kill(choose, "pen:gateway")
@@ -87,6 +88,14 @@ def test_deaths_and_reloads_under_load(
                 turn.random.choice(actions)(turn.random)
                 load.wait(40)
             check(load, chaos, gateways=chaos.gateways_killed - killed)
+        print(
+            f"{chaos.gateways_killed} gateways and {chaos.workers_killed} workers killed, ", end=""
+        )
+        print(
+            f"{chaos.revision - 1} reloads; {chaos.requests} requests, {chaos.broken} of them on ",
+            end="",
+        )
+        print("connections of a gateway that was killed, none failed otherwise")
 
 
 def check(load: Load, chaos: Chaos, gateways: int) -> None:
@@ -94,6 +103,8 @@ def check(load: Load, chaos: Chaos, gateways: int) -> None:
     failed = load.report.failed
     assert {note.status for note in failed} <= {0}
     assert len(failed) <= gateways * CONNECTIONS
+    chaos.requests += len(load.report.notes)
+    chaos.broken += len(failed)
     for note in load.report.notes:
         if note.status == 200:
             assert note.body["predictions"] == [chaos.answers[note.version][note.request]]
