@@ -82,7 +82,7 @@ class Front:
         self._child: Child | None = None
         self._pools: dict[int, Pool] = {}
         self._active: dict[str, int] = {}
-        self._suspended: dict[str, str] = {}
+        self._suspended: dict[str, Suspend] = {}
         self._digests: Mapping[str, str] | None = None
         self._notices: dict[str, Notice] = {}
         self._acknowledged: dict[tuple[str, int], asyncio.Future[None]] = {}
@@ -102,8 +102,7 @@ class Front:
         hear, end = self._accounts.around(child, self._receive, lambda: self._lost(child))
         child.listen(_decoder, hear, end)
         start = Start(self._options, self._models, self._number)
-        sockets = filter(None, (self._listener, self._queue))
-        self._send(start, [each.fileno() for each in sockets])
+        self._send(start, [each.fileno() for each in (self._listener, self._queue) if each])
         self.authorize(self._digests)
         for pool in dict.fromkeys(self._pools.values()):
             self._announce(pool)
@@ -111,8 +110,8 @@ class Front:
             self._send(Activate(model, number))
         for notice in self._notices.values():
             self._send(notice)
-        for model, reason in self._suspended.items():
-            self._send(Suspend(model, reason))
+        for suspended in self._suspended.values():
+            self._send(suspended)
         # Last, so that the clients of a dead gateway find the models that it had.
         self._send(Open())
 
@@ -243,10 +242,11 @@ class Front:
         if self._active.get(generation.model) == generation.number:
             del self._active[generation.model]
 
-    def suspend(self, model: str, reason: str) -> None:
-        """Have requests for a model refused at once, until a flip or an empty `reason`."""
-        self._suspended[model] = reason
-        self._send(Suspend(model, reason))
+    def suspend(self, generation: Generation, reason: str) -> None:
+        """Have requests for a generation refused at once, until a flip or an empty `reason`."""
+        told = Suspend(generation.model, generation.number, reason)
+        self._suspended[told.model] = told
+        self._send(told)
 
     def _announce(self, pool: Pool) -> None:
         self._send(pool.generation.announce())

@@ -66,10 +66,10 @@ class Fronts:
             pool.on_replaced = pool.on_tried = None
         await self._all(lambda front: front.retire(generation))
 
-    def suspend(self, model: str, reason: str) -> None:
-        """Have requests for a model refused at once, until a flip or an empty `reason`."""
+    def suspend(self, generation: Generation, reason: str) -> None:
+        """Have requests for a generation refused at once, until a flip or an empty `reason`."""
         for front in self._fronts:
-            front.suspend(model, reason)
+            front.suspend(generation, reason)
 
     async def _all(self, act: Callable[[Front], Awaitable[None]]) -> None:
         """Act on every front at once; wait for all, then raise what went wrong first."""

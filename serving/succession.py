@@ -228,7 +228,7 @@ class Succession:
         assert pool is not None
         log.warning("downtime", model=self.model, revision=generation.head.revision)
         self.generation, self._pool, self._before = None, None, active.head
-        self._front.suspend(self.model, "it is being replaced, and there is memory for one only")
+        self._front.suspend(active, "it is being replaced, and there is memory for one only")
         retiring = Retiring(active, pool, self._front, self._options)
         await asyncio.wait({self._keep(retiring.start(hold=False))})
 
@@ -246,7 +246,7 @@ class Succession:
         if reason and self._before is not None and self.trouble is None:
             self._call_for_help(Trouble(pool, reason, broken=True))
         else:
-            self._front.suspend(self.model, reason)
+            self._front.suspend(pool.generation, reason)
 
     def _judge(self, pool: Pool, probation: Probation, requests: int, bad: int) -> None:
         probation.report(requests, bad)
@@ -270,7 +270,7 @@ class Succession:
         try:
             head = await self._recording.decide(bad.head, good, trouble.reason)
             if trouble.broken and self.workers_of(good) is None:
-                self._front.suspend(self.model, trouble.reason)
+                self._front.suspend(bad, trouble.reason)
             await self.bring(head or good)
         finally:
             self.trouble = None

@@ -143,8 +143,13 @@ class Dispatcher:
         """Whether a process of the active generation is there at each place."""
         return self.active is not None and self.active.ready and not self.suspended
 
-    def suspend(self, reason: str) -> None:
-        """Refuse all requests at once, also those that wait; with no reason take them again."""
+    def suspend(self, generation: int, reason: str) -> None:
+        """Refuse all requests at once, also those that wait; with no reason take them again.
+
+        Only while `generation` is active: what is wrong with it is not with the one after it.
+        """
+        if self.active is not None and self.active.number != generation:
+            return
         self.suspended = reason
         if reason:
             for lane in self._lanes.values():

@@ -196,7 +196,7 @@ class Gateway:
             case Activate():
                 self._activate(message)
             case Suspend():
-                self._catalog.find(message.model).suspend(message.reason)
+                self._catalog.find(message.model).suspend(message.generation, message.reason)
             case Retire():
                 self._retire(message)
             case Tokens() | Notice() | Tick() | Scraped():

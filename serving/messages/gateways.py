@@ -69,9 +69,13 @@ class Activate(Message, frozen=True, tag=True):
 
 
 class Suspend(Message, frozen=True, tag=True):
-    """Answer requests for this model with 503 and `reason`; with none, take them again."""
+    """Answer requests with 503 and `reason`; with none, take them again.
+
+    It is said of a generation: a gateway that has flipped to another goes on.
+    """
 
     model: str
+    generation: int
     reason: str
 
 

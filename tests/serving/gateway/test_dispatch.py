@@ -237,3 +237,21 @@ async def test_only_what_is_urgent_may_wait_longer_than_the_limit() -> None:
         assert doubled(await urgent) == [6.0]
         assert doubled(await second) == [2.0]
         await first
+
+
+@running
+async def test_what_is_said_of_a_generation_that_was_left_stops_nobody() -> None:
+    """The last worker of a bad model may end when all requests go to another already."""
+    async with bench() as made:
+        newer = made.generation(2)
+        made.start(newer)
+        made.dispatcher.flip(newer)
+        made.dispatcher.suspend(1, "its workers keep ending")
+        assert doubled(await made.ask(1.0)) == [2.0]
+        made.dispatcher.suspend(2, "its workers keep ending")
+        made.dispatcher.suspend(1, "")
+        with pytest.raises(Overloaded, match="keep ending"):
+            made.ask(1.0)
+        made.dispatcher.suspend(2, "")
+        assert doubled(await made.ask(1.0)) == [2.0]
+        made.dispatcher.retire(made.served, lambda: None)

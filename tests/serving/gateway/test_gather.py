@@ -385,7 +385,7 @@ async def test_every_request_counts() -> None:
 async def test_a_model_that_is_suspended_refuses() -> None:
     async with desk() as opened:
         await opened.learn()
-        opened.bench.dispatcher.suspend("it keeps ending")
+        opened.bench.dispatcher.suspend(1, "it keeps ending")
         (client,) = opened.clients(1)
         status, _, content = await client.send(1.0).answer()
         assert (status, "keeps ending" in content["error"]) == (503, True)
