@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
 import time
@@ -114,3 +115,20 @@ class _Client(asyncio.Protocol):
     def close(self) -> None:
         """Hang up."""
         self._transport.close()
+
+
+def ask(
+    address: str, path: str, bodies: Sequence[bytes], rate: float, seconds: float
+) -> tuple[list[Answer], int]:
+    """All that came back of a run, and how many requests left late. For a process of its own."""
+    gc.disable()  # it would hold the load up, the longer the more has come back
+    generator = Generator(address, path, bodies)
+    asyncio.run(generator.run(rate, seconds))
+    return generator.answers, generator.late
+
+
+def saturate(
+    address: str, path: str, bodies: Sequence[bytes], connections: int, seconds: float
+) -> float:
+    """`Generator.saturate`, for a process of its own."""
+    return asyncio.run(Generator(address, path, bodies).saturate(connections, seconds))
