@@ -101,13 +101,14 @@ class Front:
         self._child, self._since = child, asyncio.get_running_loop().time()
         hear, end = self._accounts.around(child, self._receive, lambda: self._lost(child))
         child.listen(_decoder, hear, end)
-        start = Start(self._options, self._models, self._number)
-        self._send(start, [each.fileno() for each in (self._listener, self._queue) if each])
+        sockets = [each.fileno() for each in (self._listener, self._queue) if each]
+        self._send(Start(self._options, self._models, self._number), sockets)
         self.authorize(self._digests)
         for pool in dict.fromkeys(self._pools.values()):
             self._announce(pool)
         for model, number in self._active.items():
-            self._send(Activate(model, number))
+            known = self._pools.get(number)  # it was announced by its newest number
+            self._send(Activate(model, known.generation.number if known is not None else number))
         for notice in self._notices.values():
             self._send(notice)
         for suspended in self._suspended.values():

@@ -101,7 +101,7 @@ def test_deaths_and_reloads_under_load(
 def check(load: Load, chaos: Chaos, gateways: int) -> None:
     """Failures are explained by dead gateways; answers are right; revisions never go back."""
     failed = load.report.failed
-    assert {note.status for note in failed} <= {0}
+    assert {note.status for note in failed} <= {0}, [note.text for note in failed if note.status]
     assert len(failed) <= gateways * CONNECTIONS
     chaos.requests += len(load.report.notes)
     chaos.broken += len(failed)

@@ -49,6 +49,7 @@ class Gateway:
         self.pid = 1
         self.ended = asyncio.Event()
         self.heard: list[str] = []
+        self.messages: list[Message] = []
         self._answer = answer
         self._receive: Callable[[Any], None] = lambda _: None
         self._on_end: Callable[[], None] = lambda: None
@@ -58,6 +59,7 @@ class Gateway:
 
     def send(self, message: Message, _: Any = ()) -> None:
         self.heard.append(type(message).__name__)
+        self.messages.append(message)
         answer = self._answer(message)
         if answer is not None:
             asyncio.get_running_loop().call_soon(self._receive, answer)
@@ -179,3 +181,29 @@ def test_a_generation_is_retired_when_every_gateway_has_let_go(place: int) -> No
         await retiring
 
     play(place, slow, act)
+
+
+def test_a_gateway_that_starts_while_a_pool_gets_another_number_has_a_model(place: int) -> None:
+    """The pool of an artifact that is published again serves under a new number."""
+    dying: list[Gateway] = []
+
+    def mortal(message: Any) -> Message | None:
+        if isinstance(message, Announce) and message.generation == 2:
+            dying[0].kill()
+            return None
+        return willing(message)
+
+    async def act(world: World) -> None:
+        dying.append(world.started[place])
+        served = pool(1)
+        await world.fronts.activate(served)
+        served.generation = pool(2).generation
+        await world.fronts.activate(served)
+
+    newest = play(place, mortal, act).started[-1]
+    opened = newest.heard.index("Open")
+    told = newest.messages[:opened]
+    announced = {each.generation for each in told if isinstance(each, Announce)}
+    active = [each.generation for each in told if isinstance(each, Activate)]
+    assert active
+    assert set(active) <= announced
