@@ -243,9 +243,8 @@ class Front:
         if self._active.get(generation.model) == generation.number:
             del self._active[generation.model]
 
-    def suspend(self, generation: Generation, reason: str) -> None:
+    def suspend(self, told: Suspend) -> None:
         """Have requests for a generation refused at once, until a flip or an empty `reason`."""
-        told = Suspend(generation.model, generation.number, reason)
         self._suspended[told.model] = told
         self._send(told)
 

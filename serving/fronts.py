@@ -13,7 +13,7 @@ from serving.accounts import Accounts
 from serving.crew import Worker
 from serving.front import Front
 from serving.generation import Generation
-from serving.messages import Notice
+from serving.messages import Notice, Suspend
 from serving.pool import Pool
 from serving.requestlog.keeper import LogKeeper
 
@@ -68,8 +68,9 @@ class Fronts:
 
     def suspend(self, generation: Generation, reason: str) -> None:
         """Have requests for a generation refused at once, until a flip or an empty `reason`."""
+        told = Suspend(generation.model, generation.number, reason)
         for front in self._fronts:
-            front.suspend(generation, reason)
+            front.suspend(told)
 
     async def _all(self, act: Callable[[Front], Awaitable[None]]) -> None:
         """Act on every front at once; wait for all, then raise what went wrong first."""
