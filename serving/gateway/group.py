@@ -148,8 +148,7 @@ class Group:
 
     def _answer(self, by: Served, work: Work, result: Matrix) -> None:
         now = self._clock()
-        by.tally.request.observe(now - work.admitted, work.requests)
-        by.tally.queue.observe(work.dispatched - work.admitted, work.requests)
+        by.answered(work, now)
         bodies = self._bodies(by.template, result)
         headers = by.headers
         for index, (client, body) in enumerate(zip(self._clients, bodies, strict=True)):
@@ -224,7 +223,6 @@ def answer(exchange: Exchange, work: Work, form: Form, fail: Fail, now: float) -
         fail(exchange, work.error or RequestError("the request was dropped"))
         return
     by: Served = work.pin
-    by.tally.request.observe(now - work.admitted)
-    by.tally.queue.observe(work.dispatched - work.admitted)
+    by.answered(work, now)
     exchange.served = by
     exchange.answer(200, form.body(by.template, work.result), headers=by.headers)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from serving.gateway.exchange import Exchange
-from serving.gateway.gather import Gather
 
 #: Headers of heads that are kept. Nothing secret, nothing that differs from request to request.
 PLAIN = frozenset(
@@ -27,6 +27,13 @@ LONGEST = 1024
 _END = b"\r\n\r\n"
 
 
+class Gathers(Protocol):
+    """What may take requests with a head: `serving.gateway.gather.Gather`."""
+
+    def take(self, client: Any, data: bytes, head: Head) -> bool:
+        """Take a whole request, if it can be gathered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A head of `end` bytes, which begins a request of `size` bytes."""
@@ -36,13 +43,13 @@ class Head:
     #: As the parser made it, without a body.
     exchange: Exchange
     #: What gathers such requests, if they may be.
-    gather: Gather | None
+    gather: Gathers | None
 
 
 class Heads:
     """The heads that one gateway knows. `find` gives what gathers requests with the head of one."""
 
-    def __init__(self, find: Callable[[Exchange], Gather | None] = lambda _: None) -> None:
+    def __init__(self, find: Callable[[Exchange], Gathers | None] = lambda _: None) -> None:
         self._find = find
         self._known: dict[bytes, Head] = {}
 

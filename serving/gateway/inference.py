@@ -154,9 +154,7 @@ class Inference:
 
     def count(self, work: Work) -> None:
         """Count a request that is answered with a prediction."""
-        tally = work.pin.tally
-        tally.request.observe(self._clock() - work.admitted)
-        tally.queue.observe(work.dispatched - work.admitted)
+        work.pin.answered(work, self._clock())
 
 
 def _read(exchange: Exchange, served: Served) -> InferRequest:

@@ -89,13 +89,10 @@ class Lane:
         """Build batches after this turn of the loop, of all requests that arrived in it."""
         if not self._pumping:
             self._pumping = True
-            self._loop.call_soon(self._pump)
+            self._loop.call_soon(self.pump)
 
-    def pump(self) -> None:
-        """Build batches now."""
-        self._pump()
-
-    def _pump(self, *, inline: bool = True) -> None:
+    def pump(self, *, inline: bool = True) -> None:
+        """Build batches now; with `inline`, this process may predict one that is small."""
         self._pumping = False
         if self.target is None:
             self.batcher.turn_away()
@@ -181,7 +178,7 @@ class Lane:
 
     def _wake(self) -> None:
         self._timer = None
-        self._pump()
+        self.pump()
 
     def _collect(self, leg: Leg, worker: int, link: GatewayEnd[Batch]) -> None:
         try:
@@ -195,7 +192,7 @@ class Lane:
             self.lost(leg, worker, link)
         self._on_quiet(leg)
         # What has waited for a worker shows that there is load, which is the workers'.
-        self._pump(inline=False)
+        self.pump(inline=False)
 
     def _settle(self, leg: Leg, link: GatewayEnd[Batch], loan: Loan[Batch], frame: Frame) -> None:
         if frame.kind == Kind.RESULT:

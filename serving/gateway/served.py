@@ -16,7 +16,7 @@ from serving.gateway.leg import Leg, StageLeg, digest, request_of
 from serving.gateway.metrics import Tally
 from serving.gateway.protocols.template import Template
 from serving.gateway.trial import Trial
-from serving.gateway.work import Stale
+from serving.gateway.work import Stale, Work
 from serving.messages import Announce
 from serving.payloads import PayloadMemory
 
@@ -146,6 +146,11 @@ class Served(Leg):
         if not len(matrix):
             raise RequestError("the request has no rows")
         return matrix
+
+    def answered(self, work: Work, now: float) -> None:
+        """Count the requests of a work that are answered with a prediction."""
+        self.tally.request.observe(now - work.admitted, work.requests)
+        self.tally.queue.observe(work.dispatched - work.admitted, work.requests)
 
     def count(self, rows: int, compute: float, handed: float | None) -> None:
         """Count a batch of the model."""

@@ -160,6 +160,16 @@ async def stranded(opened: Desk) -> None:
     await asyncio.sleep(0.05)
 
 
+async def waiting(opened: Desk, *values: float) -> list[Client]:
+    """Clients that ask for a value each, in one turn, and wait for a worker to come."""
+    await stranded(opened)
+    clients = opened.clients(len(values))
+    for client, value in zip(clients, values, strict=True):
+        client.send(value)
+    await asyncio.sleep(0.01)
+    return clients
+
+
 @asynccontextmanager
 async def desk(workers: int = 1, policy: dict[str, Any] | None = None, **options: Any) -> Any:
     async with bench(workers, **(policy or {})) as made:
@@ -339,10 +349,7 @@ async def test_a_queue_with_room_for_some_takes_some() -> None:
 @running
 async def test_each_is_told_that_its_deadline_has_passed() -> None:
     async with desk(workers=0, request_timeout=0.2) as opened:
-        await stranded(opened)
-        clients = opened.clients(3)
-        for client in clients:
-            client.send(1.0)
+        clients = await waiting(opened, 1.0, 1.0, 1.0)
         await asyncio.sleep(0.3)
         opened.bench.dispatcher.expire()
         assert [(await client.answer())[0] for client in clients] == [504] * 3
@@ -351,11 +358,7 @@ async def test_each_is_told_that_its_deadline_has_passed() -> None:
 @running
 async def test_a_generation_that_comes_meanwhile_answers() -> None:
     async with desk(workers=0) as opened:
-        await stranded(opened)
-        clients = opened.clients(2)
-        for client in clients:
-            client.send(4.0)
-        await asyncio.sleep(0.01)
+        clients = await waiting(opened, 4.0, 4.0)
         newer = opened.bench.generation(2)
         opened.bench.dispatcher.flip(newer)
         opened.bench.start(newer)
@@ -395,11 +398,7 @@ async def test_a_model_that_is_suspended_refuses() -> None:
 async def test_a_request_that_no_longer_fits_is_told_so() -> None:
     """A generation with other inputs comes while two requests wait."""
     async with desk(workers=0) as opened:
-        await stranded(opened)
-        clients = opened.clients(2)
-        for client in clients:
-            client.send(4.0)
-        await asyncio.sleep(0.01)
+        clients = await waiting(opened, 4.0, 4.0)
         wider = Signature((*SIGNATURE.inputs, Input("z")), SIGNATURE.outputs)
         opened.bench.dispatcher.flip(Served(announced(2), wider))
         opened.bench.start(opened.bench.dispatcher.active)
