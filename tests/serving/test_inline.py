@@ -18,7 +18,7 @@ from tests.serving.conftest import BODIES, ROWS, Trained
 from tests.serving.moody import ENVIRONMENT
 from tests.serving.rig import Publisher, Service, eventually, service
 from tests.serving.test_metrics import total
-from tests.serving.test_reload import check_answers, version
+from tests.serving.test_reload import check_answers, publishing
 
 Run = Callable[..., Any]
 MOST = 8
@@ -114,13 +114,7 @@ def test_most_of_it_was_predicted_here(several: tuple[Service, list[Any]]) -> No
 def test_answers_name_who_made_them_while_models_change(
     publisher: Publisher, bundles: dict[str, Trained], run: Run
 ) -> None:
-    answers: dict[str, list[float]] = {}
-
-    def publish(name: str) -> None:
-        reference = publisher.commit("flights", bundles[name].folder)
-        answers[version(reference)] = bundles[name].answers
-        publisher.point("flights", reference)
-
+    publish, answers = publishing(publisher, bundles)
     publish("lightgbm-1")
     names = ("lightgbm-2", "catboost-4", "lightgbm-3", "lightgbm-1")
     with (

@@ -42,9 +42,10 @@ def version(reference: Reference) -> str:
     return reference.version[:16]
 
 
-def test_reload_under_load_loses_and_mixes_nothing(
-    publisher: Publisher, bundles: dict[str, Trained], run: Run
-) -> None:
+def publishing(
+    publisher: Publisher, bundles: dict[str, Trained]
+) -> tuple[Callable[[str], None], dict[str, list[float]]]:
+    """What publishes a bundle by its name, and the answers of those that were, by version."""
     answers: dict[str, list[float]] = {}
 
     def publish(name: str) -> None:
@@ -52,6 +53,13 @@ def test_reload_under_load_loses_and_mixes_nothing(
         answers[version(reference)] = bundles[name].answers
         publisher.point("flights", reference)
 
+    return publish, answers
+
+
+def test_reload_under_load_loses_and_mixes_nothing(
+    publisher: Publisher, bundles: dict[str, Trained], run: Run
+) -> None:
+    publish, answers = publishing(publisher, bundles)
     publish("lightgbm-1")
     with run() as service, Load(service.address, BODIES, connections=4) as load:
         for revision, name in enumerate(("lightgbm-2", "catboost-4", "lightgbm-3"), start=2):
