@@ -165,7 +165,12 @@ TABLE: tuple[Setting, ...] = (
     _row("serving_restart_wait", positive, 30.0, "longest wait before a worker is started again"),
     _row("serving_load_timeout", positive, 60.0, "seconds a worker may take to load a model"),
     _row("serving_load_attempts", positive_int, 3, "tries to load a model that crashes or hangs"),
-    _row("serving_load_nice", niceness, 5, "how much nicer a worker is while it loads, 0 to 19"),
+    _row(
+        "serving_load_nice",
+        niceness,
+        5,
+        "how much nicer a worker is while it loads beside busy cores, 0 to 19",
+    ),
     _row("serving_allow_schema_change", flag, False, "serve models that take other inputs"),
     _row("serving_memory_mb", positive_int, None, "MiB for all models; default: what is free"),
     _row("serving_memory_factor", positive, 4.0, "memory of an unknown model, over its files"),

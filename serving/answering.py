@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, ClassVar, TypeVar
 
 from registry.errors import PenstockError
@@ -19,9 +18,12 @@ from serving.channel import Channel
 from serving.errors import ChildDied, RequestError
 from serving.frame import Frame, Kind
 from serving.link import WorkerEnd
-from serving.messages import Answered, Attach, Load, ToWorker, Unfit, Validated, decoder
+from serving.messages import Answered, Attach, Load, Starving, ToWorker, Unfit, Validated, decoder
+from serving.standing_back import is_starved, leave_quietly, stand_back
 
 log = get_logger(__name__)
+#: Seconds between two looks at a thread that loads.
+LOOK = 0.2
 _decode = decoder(ToWorker).decode
 T = TypeVar("T")
 
@@ -49,25 +51,30 @@ def live(
         return
     channel.send(validated.encode())
     role(channel, loaded).run()
+    leave_quietly()
 
 
 def _nicely(
     load: Load, prepare: Callable[[Load, Channel], tuple[T, Validated]], channel: Channel
 ) -> tuple[T, Validated]:
-    """Prepare at a lower priority.
+    """Prepare at a lower priority, in a thread of its own that is gone before the first request.
 
-    Niceness belongs to a thread and cannot be taken back without privileges, so a thread of its own
-    loads, and is gone before the first request.
+    If it gets no time there, the supervisor is told, and ends this process.
     """
-    with ThreadPoolExecutor(1, initializer=_be_nice, initargs=(load.nice,)) as loader:
-        return loader.submit(prepare, load, channel).result()
+    threads: list[int] = []
 
+    def begin() -> None:
+        threads.append(threading.get_native_id())
+        stand_back(load.nice, idle=load.idle)
 
-def _be_nice(nice: int) -> None:
-    """Of this thread alone, and on top of what the service was started with."""
-    thread = threading.get_native_id()
-    current = os.getpriority(os.PRIO_PROCESS, thread)
-    os.setpriority(os.PRIO_PROCESS, thread, current + nice)
+    told = False
+    with ThreadPoolExecutor(1, initializer=begin) as loader:
+        loading = loader.submit(prepare, load, channel)
+        while wait([loading], LOOK).not_done:
+            if load.idle and not told and is_starved(threads[0]):
+                channel.send(Starving().encode())
+                told = True
+        return loading.result()
 
 
 class Answering(ABC):

@@ -11,9 +11,18 @@ from serving.arena import Layout
 from serving.backoff import Backoff
 from serving.breaker import Breaker
 from serving.children import GRACE, Child
-from serving.errors import ChildDied, Rejected, ServingError
+from serving.errors import ChildDied, Rejected, ServingError, Starved
 from serving.generation import TRANSITIONS, State
-from serving.messages import Answered, FromWorker, Load, Loading, Unfit, Validated, decoder
+from serving.messages import (
+    Answered,
+    FromWorker,
+    Load,
+    Loading,
+    Starving,
+    Unfit,
+    Validated,
+    decoder,
+)
 
 if TYPE_CHECKING:
     from serving.pool import Pool
@@ -85,13 +94,7 @@ class Crew:
     async def _add(self) -> Worker:
         pool = self._pool
         number = next(pool.numbers)
-        role, name = ("worker", "") if self.place == "model" else ("stage", f"{self.place}:")
-        child = await pool.children.start(role, f"pen:{name}{pool.generation.model}")
-        try:
-            proof = await self._load(child)
-        except BaseException:
-            await child.stop(0.0)
-            raise
+        child, proof = await self._loaded()
         if not self._started:
             pool.generation.stages.extend(proof.stages.items())
         worker = self.workers[number] = Worker(
@@ -100,12 +103,35 @@ class Crew:
         child.listen(_decoder, lambda m: self._hear(worker, m), lambda: self._lost(worker))
         return worker
 
+    async def _loaded(self) -> tuple[Child, Validated]:
+        """A process that has loaded: on idle cores if that can be, else among the others."""
+        # Who replaces a dead worker is needed as much as those who serve.
+        nice = 0 if self._started else self._pool.options.load_nice
+        if nice and self._pool.patient:
+            try:
+                return await self._loaded_by(self._order(nice, idle=True))
+            except Starved as error:
+                self._pool.patient = False
+                model = self._pool.generation.model
+                log.info("loading waits for idle cores no longer", model=model, reason=str(error))
+        return await self._loaded_by(self._order(nice, idle=False))
+
+    async def _loaded_by(self, order: Load) -> tuple[Child, Validated]:
+        role, name = ("worker", "") if self.place == "model" else ("stage", f"{self.place}:")
+        title = f"pen:{name}{self._pool.generation.model}"
+        child = await self._pool.children.start(role, title)
+        try:
+            return child, await self._load(child, order)
+        except BaseException:
+            await child.stop(0.0)
+            raise
+
     def _layout(self, proof: Validated) -> Layout:
         most = self._pool.options.max_batch_size
         rows = min(most, proof.batch) if proof.batch else most
         return Layout(rows, proof.features, proof.outputs)
 
-    async def _load(self, child: Child) -> Validated:
+    async def _load(self, child: Child, order: Load) -> Validated:
         outcome: asyncio.Future[Validated] = asyncio.get_running_loop().create_future()
 
         def receive(message: Any) -> None:
@@ -115,6 +141,8 @@ class Crew:
                 outcome.set_result(message)
             elif isinstance(message, Unfit):
                 outcome.set_exception(Rejected(message.reason))
+            elif isinstance(message, Starving):
+                outcome.set_exception(Starved("the cores are busy"))
             else:
                 self._progress(State.LOADING if isinstance(message, Loading) else State.WARMING)
 
@@ -123,22 +151,22 @@ class Crew:
                 outcome.set_exception(ChildDied("a worker crashed while it loaded the model"))
 
         child.listen(_decoder, receive, end)
-        child.send(self._order())
+        child.send(order)
         try:
             return await asyncio.wait_for(outcome, self._pool.options.load_timeout)
         except TimeoutError:
             seconds = f"{self._pool.options.load_timeout:g} s"
             raise ChildDied(f"a worker had not loaded the model after {seconds}") from None
 
-    def _order(self) -> Load:
+    def _order(self, nice: int, *, idle: bool) -> Load:
         options = self._pool.options
         return Load(
             str(self._pool.generation.folder),
             options.max_batch_size,
             options.threads,
             options.log_level,
-            # Who replaces a dead worker is needed as much as those who serve.
-            nice=0 if self._started else options.load_nice,
+            nice=nice,
+            idle=idle,
             contract=self._pool.contract,
             place=self.place,
         )

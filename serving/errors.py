@@ -49,6 +49,12 @@ class ChildDied(ServingError):
     kind = "child-died"
 
 
+class Starved(ServingError):
+    """A process that left the processor to others got none of it."""
+
+    kind = "starved"
+
+
 class Rejected(ServingError):
     """A candidate generation must not become active; `what` says why."""
 

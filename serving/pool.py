@@ -26,6 +26,8 @@ class Pool:
         self.children = children
         self.options = options
         self.contract = contract
+        #: Whether loading may wait for idle cores: another generation serves meanwhile.
+        self.patient = False
         #: Numbers of its processes.
         self.numbers = itertools.count(1)
         #: Called with each process that takes a dead one's place.

@@ -125,6 +125,7 @@ class Succession:
     async def _load(self, generation: Generation) -> None:
         self.candidate = generation
         pool = self._means.make_pool(generation, self._contract_for(generation.head))
+        pool.patient = self.generation is not None and self.trouble is None
         try:
             candidate = Candidate(generation, pool, self._means.fetch, self._options)
             await candidate.prepare(self._make_room)

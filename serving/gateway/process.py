@@ -14,6 +14,7 @@ import uvloop
 from registry.errors import PenstockError
 from registry.logs import configure, get_logger
 from serving.channel import Channel
+from serving.descriptors import make_room
 from serving.errors import ChildDied
 from serving.gateway.catalog import Catalog
 from serving.gateway.dispatch import Dispatcher
@@ -61,6 +62,8 @@ EXPIRE_EVERY = 0.05
 LOOK_EVERY = 1.0
 #: Seconds without a sign of the supervisor after which the gateway says that it is not live.
 SILENCE = 30.0
+#: Descriptors besides those of connections: links to the workers of each generation, three for each.
+SPARE = 1024
 
 
 def main(channel: Channel) -> None:
@@ -76,6 +79,7 @@ def run(channel: Channel, enter: Callable[[Parts], Entrance]) -> None:
     start, sockets = _decode(received[0]), [socket.socket(fileno=each) for each in received[1]]
     assert isinstance(start, Start)
     configure(start.options.log_level)
+    make_room(start.options.max_connections + SPARE)
     uvloop.run(_serve(channel, start, sockets, enter))
 
 

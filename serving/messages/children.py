@@ -32,7 +32,7 @@ class Forked(Message, frozen=True, tag=True):
 class Load(Message, frozen=True, tag=True):
     """Load the bundle in `folder`, warm it up with batches up to `rows`, check its golden rows.
 
-    `nice` is the niceness meanwhile. `contract`, if not empty, is the folder of the bundle that is
+    `nice` is the niceness meanwhile; `idle`: only on cores that nothing else wants. `contract`, if not empty, is the folder of the bundle that is
     live: all that it takes must be taken. `place` is "model", or the stage that the child is to be.
     """
 
@@ -41,6 +41,7 @@ class Load(Message, frozen=True, tag=True):
     threads: int
     log_level: str
     nice: int = 0
+    idle: bool = False
     contract: str = ""
     place: Leg = "model"
 
@@ -57,6 +58,10 @@ class Loading(Message, frozen=True, tag=True):
 
 class Warming(Message, frozen=True, tag=True):
     """The model is open and runs its first batches."""
+
+
+class Starving(Message, frozen=True, tag=True):
+    """Loading on idle cores gets no time, since there are none."""
 
 
 class Validated(Message, frozen=True, tag=True):
@@ -96,4 +101,4 @@ class Unfit(Message, frozen=True, tag=True):
 ToForkserver = Fork
 FromForkserver = Forked
 ToWorker = Load | Attach
-FromWorker = Loading | Warming | Validated | Answered | Unfit | Reported
+FromWorker = Loading | Warming | Validated | Answered | Starving | Unfit | Reported
