@@ -15,6 +15,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 NATIVE = "registry/models/forest/native"
+PLAIN = "serving/gateway/native"
 # -ffp-contract=off: a fused multiply-add rounds once where LightGBM rounds twice. No -march: what
 # the processor has is found at run time, so that a wheel runs wherever its platform does.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
@@ -63,7 +64,8 @@ def extensions() -> list[Extension]:
         ),
         Extension(
             "serving.gateway._plain",
-            sources=["serving/gateway/native/plain.c"],
+            sources=[f"{PLAIN}/{name}.c" for name in ("plain", "seats", "fast")],
+            depends=[f"{PLAIN}/{name}.h" for name in ("plain", "fast")],
             extra_compile_args=FLAGS,
         ),
     ]

@@ -37,13 +37,15 @@ _REASONS = {
     504: b"Gateway Timeout",
 }
 _START = {code: b"HTTP/1.1 %d %s\r\n" % (code, reason) for code, reason in _REASONS.items()}
+#: The first line of an answer with a prediction.
+GOOD = _START[200]
 
 
 @functools.lru_cache(maxsize=4096)
 def good_head(length: int, headers: bytes) -> tuple[bytes, bytes]:
     """What is before and after its names in the head of an answer of `length` bytes of JSON."""
     after = b"content-type: %b\r\ncontent-length: %d\r\n%b\r\n" % (JSON, length, headers)
-    return _START[200], after
+    return GOOD, after
 
 
 class Answering(Protocol):

@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 from serving.errors import RequestError
 from serving.gateway.group import Client, Fail, Form, Group
 from serving.gateway.plain import Tray
+from serving.gateway.seated import SeatedGroup
 
 if TYPE_CHECKING:
+    from array import array
+
+    from registry.models.signature import Matrix
     from serving.gateway.dispatch import Dispatcher
+    from serving.gateway.fast import FastPath
     from serving.gateway.heads import Head
+    from serving.gateway.plain import PlainReader
     from serving.gateway.served import Served
 
 #: The model that an endpoint means, at this moment. Raises RequestError.
@@ -74,6 +80,7 @@ class Gather:
         self._timeout = timeout
         self._turn = turn
         self._open: tuple[Group, Tray] | None = None
+        self._tray: Tray | None = None
         #: Rows after which the group that is open is full.
         self._room = 0
 
@@ -92,18 +99,26 @@ class Gather:
             dispatcher.pump()
         return True
 
-    def _begin(self) -> tuple[Group, Tray] | None:
+    def _ready(self) -> tuple[Dispatcher, Served, PlainReader] | None:
+        """The model, and what reads its rows; None where requests are not to be gathered now."""
         try:
             dispatcher, served = self._find()
         except RequestError:
             return None
-        reader, policy = served.encoder.plain, dispatcher.policy
+        reader = served.encoder.plain
         if reader is None or not reader.native or served.staged or dispatcher.suspended:
             return None
-        if policy.max_queue_delay:
+        if dispatcher.policy.max_queue_delay:
             # Rows that wait for company would make those wait that came with them.
             return None
-        most = policy.max_batch_size
+        return dispatcher, served, reader
+
+    def _begin(self) -> tuple[Group, Tray] | None:
+        ready = self._ready()
+        if ready is None:
+            return None
+        dispatcher, served, reader = ready
+        most = dispatcher.policy.max_batch_size
         # The last request may begin when all but one row are there.
         tray = self._turn.borrow(self._form.read, reader.width, 2 * most)
         self._room = most
@@ -120,3 +135,26 @@ class Gather:
         matrix = tray.take()
         self._turn.give_back(tray)
         return group.submit(matrix, self._clock() + self._timeout) if len(matrix) else None
+
+    # the fast path, see `serving.gateway.fast.Taking` --------------------------------------------
+
+    def prepare(self) -> Tray | None:
+        """Where to read rows to; None: nothing may be taken now."""
+        ready = self._ready()
+        if ready is None or self._form.around(ready[1].template) is None:
+            return None
+        width, most = ready[2].width, ready[0].policy.max_batch_size
+        if self._tray is None or (self._tray.width, self._tray.rows) != (width, most):
+            self._tray = Tray(self._form.read, width, most)
+        return self._tray
+
+    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix) -> bool:
+        """Take requests, one row each; False: they must go the long way."""
+        ready = self._ready()
+        if ready is None or ready[2].width != rows.shape[1]:
+            return False
+        group = SeatedGroup(self._form, *ready[:2], self._clock, self._fail, fast, tokens)
+        asked = group.submit(rows, self._clock() + self._timeout)
+        if asked is not None:
+            asked.pump()
+        return True

@@ -49,6 +49,12 @@ class Client(Protocol):
     def resume(self, exchange: Exchange) -> None:
         """Have an exchange that was parted answered from its beginning."""
 
+    def stand(self, data: bytes, unsent: bytes = b"") -> None:
+        """Read for yourself again: the seat on the fast path is gone.
+
+        `data` came and was not answered; `unsent` is the rest of an answer.
+        """
+
 
 @dataclass(frozen=True)
 class Form:
@@ -89,6 +95,11 @@ class Group:
         self._gone = 0
         self._work: Work | None = None
 
+    @property
+    def count(self) -> int:
+        """How many requests there are, also of clients that have gone."""
+        return len(self._clients)
+
     def add(self, client: Client, data: bytes, head: Head, rows: int) -> None:
         """Take one more request, `data`, whose rows have been read."""
         self._clients.append(client)
@@ -105,12 +116,12 @@ class Group:
             return
         work.requests -= 1
         if not work.requests:
-            self._work = None
+            self._end()
             self._dispatcher.cancel(work)
 
     def submit(self, matrix: Matrix, deadline: float) -> Dispatcher | None:
         """Queue what was added, whose rows are `matrix`; returns who has to build batches of it."""
-        count = len(self._clients)
+        count = self.count
         if self._gone == count:
             return None
         work = Work(matrix, self._served.entry.encoding, Grid(matrix), deadline, self._finish)
@@ -121,26 +132,29 @@ class Group:
             self._dispatcher.submit(work, pump=False)
         except (RequestError, Stale):
             # There may be room for some of them; the others are told why there is none.
-            self._work = None
+            self._end()
             self._resume()
         except Exception:
             # Nobody else would ever answer them.
             log.exception("requests failed", model=self._dispatcher.model, requests=count)
-            self._work = None
+            self._end()
             self._dispatcher.cancel(work)
             self._fail_all(ModelFailed("the request could not be answered"))
         else:
             return self._dispatcher
         return None
 
-    def _finish(self, work: Work) -> None:
-        # The work knows this group: without each other both go at once.
+    def _end(self) -> None:
+        """The work is over: it knows this group, and without each other both go at once."""
         self._work = None
+
+    def _finish(self, work: Work) -> None:
+        self._end()
         if work.error is None and work.result is not None:
             self._answer(work.pin, work, work.result)
             return
         error = work.error or RequestError("the request was dropped")
-        if error.status == RequestError.status and len(self._clients) > 1:
+        if error.status == RequestError.status and self.count > 1:
             # What is wrong with one is not with all.
             self._resume()
         else:
@@ -151,10 +165,14 @@ class Group:
         by.answered(work, now)
         bodies = self._bodies(by.template, result)
         headers = by.headers
-        for index, (client, body) in enumerate(zip(self._clients, bodies, strict=True)):
-            head = good_head(len(body), headers)
-            if not client.told(self, b"".join((head[0], trace.fresh(), head[1], body)), now):
-                self._answer_last(index, body, headers)
+        for index, body in enumerate(bodies):
+            self._tell(index, body, headers, now)
+
+    def _tell(self, index: int, body: bytes, headers: bytes, now: float) -> None:
+        head = good_head(len(body), headers)
+        data = b"".join((head[0], trace.fresh(), head[1], body))
+        if not self._client(index).told(self, data, now):
+            self._answer_last(index, body, headers)
 
     def _bodies(self, template: Template, result: Matrix) -> list[bytes]:
         around = self._form.around(template)
@@ -177,25 +195,29 @@ class Group:
     # one by one -------------------------------------------------------------------------------
 
     def _fail_all(self, error: RequestError) -> None:
-        for index in range(len(self._clients)):
+        for index in range(self.count):
             exchange = self._part(index)
             if exchange is not None:
                 self._fail(exchange, error)
+
+    def _client(self, index: int) -> Client:
+        return self._clients[index]
 
     def _part(self, index: int) -> Exchange | None:
         return self._clients[index].part(self, self._heads[index], self._requests[index])
 
     def _resume(self) -> None:
         """Answer each as if it had come alone."""
-        for index, client in enumerate(self._clients):
+        for index in range(self.count):
             exchange = self._part(index)
             if exchange is not None:
-                client.resume(exchange)
+                self._client(index).resume(exchange)
 
     def _split(self) -> list[Work]:
         """A work for each request that is still waited for."""
-        whole, self._work = self._work, None
+        whole = self._work
         assert whole is not None
+        self._end()
         matrix: Matrix = whole.source.matrix
         works, end = [], 0
         for index, rows in enumerate(self._rows):

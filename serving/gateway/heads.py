@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.gateway.exchange import Exchange
+
+if TYPE_CHECKING:
+    from array import array
+
+    from registry.models.signature import Matrix
+    from serving.gateway.fast import FastPath
+    from serving.gateway.plain import Tray
 
 #: Headers of heads that are kept. Nothing secret, nothing that differs from request to request.
 PLAIN = frozenset(
@@ -29,6 +36,12 @@ _END = b"\r\n\r\n"
 
 class Gathers(Protocol):
     """What may take requests with a head: `serving.gateway.gather.Gather`."""
+
+    def prepare(self) -> Tray | None:
+        """Where the fast path reads rows to; None: nothing may be taken now."""
+
+    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix) -> bool:
+        """Take requests from the fast path, one row each; False: they must go the long way."""
 
     def take(self, client: Any, data: bytes, head: Head) -> bool:
         """Take a whole request, if it can be gathered."""
@@ -49,8 +62,13 @@ class Head:
 class Heads:
     """The heads that one gateway knows. `find` gives what gathers requests with the head of one."""
 
-    def __init__(self, find: Callable[[Exchange], Gathers | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        find: Callable[[Exchange], Gathers | None] = lambda _: None,
+        fast: FastPath | None = None,
+    ) -> None:
         self._find = find
+        self._fast = fast
         self._known: dict[bytes, Head] = {}
 
     def match(self, data: bytes) -> Head | None:
@@ -69,5 +87,10 @@ class Heads:
             return
         if len(self._known) >= MOST:
             self._known.clear()
+            if self._fast is not None:
+                self._fast.forget()
         bare = exchange.again(exchange.connection, b"")
-        self._known[data[:end]] = Head(end, len(data), bare, self._find(bare))
+        new = data[:end] not in self._known
+        head = self._known[data[:end]] = Head(end, len(data), bare, self._find(bare))
+        if new and head.gather is not None and self._fast is not None:
+            self._fast.know(data, head)

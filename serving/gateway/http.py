@@ -15,6 +15,7 @@ import httptools
 
 from serving.errors import Overloaded, RequestError, SlowRequest
 from serving.gateway.exchange import Exchange
+from serving.gateway.fast import ROOM
 from serving.gateway.parsing import RequestParser
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 PIPELINE = 16
 #: Seconds in which the client may read the answer before a refused connection is torn down.
 LINGER = 2.0
+#: Requests that can be gathered, one after the other, after which a connection that left its seat on
+#: the fast path again and again gets another.
+PATIENCE = 64
 
 
 class Connection(RequestParser, asyncio.Protocol):
@@ -38,6 +42,11 @@ class Connection(RequestParser, asyncio.Protocol):
         self._write_paused = False
         self._read_paused = False
         self._client_done = False
+        #: Its seat on the fast path, or -1; requests that were gathered in a row, and how many it
+        #: takes to get a seat; the head of the last one.
+        self._seat = -1
+        self._row, self._patience = 0, 1
+        self._known: Head | None = None
 
     # the transport ----------------------------------------------------------------------------
 
@@ -49,6 +58,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Asyncio's callback: nobody waits for these answers any more."""
+        self._get_up()
         self._server.leave(self)
         self._lingering = True
         self._pipeline.clear()
@@ -107,6 +117,7 @@ class Connection(RequestParser, asyncio.Protocol):
         """Let the request be answered together with others, if it is due."""
         if head.gather is None or self._current is not None or self._pipeline or self._write_paused:
             return False
+        self._known = head
         return head.gather.take(self, data, head)
 
     def _take(self, exchange: Exchange) -> None:
@@ -195,6 +206,8 @@ class Connection(RequestParser, asyncio.Protocol):
         self._transport.write(data)
         if self._pipeline:
             self._advance()
+        else:
+            self._sit()
         return True
 
     def part(self, group: Group, head: Head, data: bytes) -> Exchange | None:
@@ -210,6 +223,38 @@ class Connection(RequestParser, asyncio.Protocol):
         """Have an exchange that was parted answered from its beginning."""
         self._server.handle(exchange)
 
+    # the fast path, see `serving.gateway.fast` ----------------------------------------------------
+
+    def _sit(self) -> None:
+        """Have native code read and answer, if this connection only sends what that understands."""
+        fast, self._row = self._server.fast, self._row + 1
+        if fast is None or self._row < self._patience or self._known is None or self._lingering:
+            return
+        transport = self._transport
+        if transport.get_write_buffer_size() or self._known.size >= ROOM:
+            return
+        self._read(False)
+        self._seat = fast.seat(self, transport.get_extra_info("socket").fileno(), self._known)
+        if self._seat < 0:
+            self._read(True)
+
+    def stand(self, data: bytes, unsent: bytes = b"") -> None:
+        """Read for yourself again. Who has to do so often sits down less often."""
+        self._seat, self._row = -1, 0
+        self._patience = min(2 * self._patience, PATIENCE)
+        self._since = self._server.now()
+        if self._transport.is_closing():
+            return
+        self._read(True)
+        if unsent:
+            self._transport.write(unsent)
+        if data:
+            self.data_received(data)
+
+    def _get_up(self) -> None:
+        if self._seat >= 0 and self._server.fast is not None:
+            self._server.fast.give_back(self._seat)
+
     def _end(self) -> None:
         """Close so that the last answer can still be read (RFC 9112, 9.6); TLS sees to it itself."""
         self._lingering = True
@@ -222,6 +267,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close now, if no answer is due; otherwise the answer that is due closes it."""
+        self._get_up()
         if self.busy:
             self._mark_last()
         else:
@@ -229,6 +275,14 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """Give up on a client that takes too long over its request, its reading or nothing."""
+        if self._seat >= 0 and self._server.fast is not None:
+            if self._server.fast.state(self._seat):
+                self._since = now
+            if now - self._since <= self._server.limits.idle_timeout:
+                return
+            self._get_up()
+            self._transport.close()
+            return
         waited = now - self._since
         limits = self._server.limits
         if self._write_paused:

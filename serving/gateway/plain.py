@@ -77,14 +77,15 @@ class Tray:
         self._add = getattr(native, f"gather_{form}")
         self._out = np.empty((rows, width))
         self._plan = _plan(self._out, width)
-        self._address = ctypes.addressof(self._plan)
+        #: Where its plan is, for native code that reads into it.
+        self.address = ctypes.addressof(self._plan)
 
     def add(self, data: bytes, start: int, size: int) -> int:
         """Read the body from `start` to the end of `data`, of `size` bytes.
 
         Returns its rows; 0 if it is not plain, or does not fit, and then nothing is kept of it.
         """
-        rows: int = self._add(data, start, size, self._address)
+        rows: int = self._add(data, start, size, self.address)
         return rows
 
     def take(self) -> Matrix:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from serving.encryption import Encryption
 from serving.errors import RequestError
 from serving.gateway.exchange import Exchange
+from serving.gateway.fast import FastPath
 from serving.gateway.gather import Gather
 from serving.gateway.heads import Heads
 from serving.gateway.http import LINGER, Connection
@@ -45,18 +46,32 @@ class HttpServer:
         admit: Doorkeeper = lambda _: None,
         encryption: Encryption | None = None,
         gather: Callable[[Exchange], Gather | None] = lambda _: None,
+        fast: FastPath | None = None,
     ) -> None:
         self.handle = handle
         self.admit = admit
         self.limits = limits
         self.now = now
-        #: Set while draining: every answer closes its connection.
-        self.closing = False
+        self._closing = False
+        #: Where connections have a seat whose requests native code reads; None: all read themselves.
+        self.fast = fast
         self.connections: set[Connection] = set()
-        self.heads = Heads(gather)
+        self.heads = Heads(gather, fast)
         self._max = max_connections
         self._encryption = encryption
         self._accepting: asyncio.Server | None = None
+
+    @property
+    def closing(self) -> bool:
+        """Whether the service drains: every answer closes its connection."""
+        return self._closing
+
+    @closing.setter
+    def closing(self, closing: bool) -> None:
+        self._closing = closing
+        if closing and self.fast is not None:
+            fast, self.fast, self.heads = self.fast, None, Heads()
+            fast.close()
 
     async def open(self, listener: socket.socket) -> None:
         """Accept connections at `listener`."""

@@ -7,6 +7,7 @@ import asyncio
 from serving.encryption import open_encryption
 from serving.gateway.access import AccessLog
 from serving.gateway.app import App
+from serving.gateway.fast import FastPath
 from serving.gateway.inference import Inference
 from serving.gateway.parts import Parts
 from serving.gateway.server import HttpServer, Limits
@@ -19,6 +20,10 @@ def http_server(parts: Parts) -> HttpServer:
         options.max_header, options.max_body, options.read_timeout, options.idle_timeout
     )
     app = _app(parts)
+    # Where each request must show its token, each is looked at; what is encrypted, the transport reads.
+    plain = not options.tokens
+    bare = plain and not options.tls_certificate
+    seats, loop = options.max_connections, asyncio.get_running_loop()
     return HttpServer(
         app.handle,
         limits,
@@ -26,8 +31,8 @@ def http_server(parts: Parts) -> HttpServer:
         parts.clock,
         parts.door.admit,
         open_encryption(options.tls_certificate, options.tls_key),
-        # Where each request must show its token, each is looked at.
-        (lambda _: None) if options.tokens else app.gather,
+        app.gather if plain else lambda _: None,
+        FastPath.open(seats, loop) if bare else None,
     )
 
 

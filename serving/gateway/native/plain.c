@@ -12,20 +12,10 @@
    is exact (Clinger 1990), otherwise by Lemire's algorithm ("Number parsing at a gigabyte per
    second", 2021) with powers of ten that the caller computed, and 0 where that cannot decide. */
 
+#include "plain.h"
+
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
-
-#define EXPORT __attribute__((visibility("default")))
-
-/* What stays the same from body to body; laid out by plain.py. */
-typedef struct {
-    const uint64_t *powers; /* high and low half of 10**k, normalised, for k from lowest on */
-    int64_t lowest, count;
-    double *out;
-    int64_t room, width; /* values that fit, values in a row */
-    int64_t used; /* values that are there already; for the functions that gather */
-} Plan;
 
 typedef struct {
     const char *at, *end;
@@ -275,8 +265,6 @@ EXPORT int64_t plain_rows(const char *body, int64_t size, const Plan *plan)
     int64_t values = matrix(&r);
     return values > 0 && take(&r, '}') && r.at == r.end ? values / plan->width : 0;
 }
-
-typedef int64_t (*Read)(const char *, int64_t, const Plan *);
 
 /* The rows of a body that begins at `start`, behind those that the plan has. */
 static int64_t gather(Read read, const char *data, int64_t start, int64_t size, Plan *plan)
