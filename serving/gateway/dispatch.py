@@ -8,6 +8,7 @@ from typing import Any
 
 from registry.logs import get_logger
 from registry.models.places import Leg as Place
+from registry.models.signature import Matrix
 from serving.errors import Overloaded, RequestError
 from serving.gateway.batch import Batch, Policy
 from serving.gateway.course import Course
@@ -82,6 +83,12 @@ class Dispatcher:
             self._model.pump()
         except Exception:
             log.exception("batches not built", model=self.model)
+
+    def predict_at_once(self, served: Served, rows: Matrix) -> Matrix | None:
+        """What this process itself predicts for rows of `served`; None: they have to be submitted."""
+        if served is not self.active or served.staged or self.suspended:
+            return None
+        return self._model.predict_at_once(rows)
 
     def _admit_whole(self, work: Work, active: Served) -> None:
         """Admit a request that is to pass stages."""

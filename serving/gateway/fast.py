@@ -91,6 +91,7 @@ class FastPath:
         self.clear()
         self._loop.remove_reader(self._native.fast_fileno(self._fast))
         self._native.fast_close(self._fast)
+        self._fast = None
 
     # heads ------------------------------------------------------------------------------------
 
@@ -157,11 +158,18 @@ class FastPath:
                     return
         self._sitting[seat].stand(self._leave(seat))
 
+    def _give_back_anyway(self, seat: int) -> None:
+        """Take a seat away, if nobody did; a defect on one connection is not to hold up others."""
+        try:
+            if seat in self._sitting:
+                self.give_back(seat)
+        except Exception:
+            log.exception("connection failed")
+
     def clear(self) -> None:
         """Take all seats away."""
         for seat in list(self._sitting):
-            if seat in self._sitting:
-                self.give_back(seat)
+            self._give_back_anyway(seat)
 
     def _leave(self, seat: int) -> bytes:
         del self._sitting[seat]
@@ -194,8 +202,7 @@ class FastPath:
             if run.count:
                 self._take(run.route, array("Q", run.tokens[: run.count]))
             for seat in odds:
-                if seat in self._sitting:
-                    self.give_back(seat)
+                self._give_back_anyway(seat)
 
     def _take(self, route: int, tokens: array[int]) -> None:
         tray = self._trays[route]
@@ -208,11 +215,13 @@ class FastPath:
         if not taken:
             self._prepare(route)
             for token in filter(self._sits, tokens):
-                self.give_back(token & _SEAT)
+                self._give_back_anyway(token & _SEAT)
 
     def answer(self, tokens: array[int], values: bytes, frame: Frame) -> list[int]:
         """Answer requests with numbers, parted by commas. Returns the places of those it cannot."""
         start, count = tokens.buffer_info()
+        if self._fast is None:
+            return list(range(count))
         left = self._native.fast_answer(
             self._fast, byref(frame), start, count, values, self._missed
         )

@@ -124,6 +124,14 @@ class Group:
         count = self.count
         if self._gone == count:
             return None
+        begun = self._clock()
+        outputs = self._dispatcher.predict_at_once(self._served, matrix)
+        if outputs is not None:
+            self._end()
+            now = self._clock()
+            self._served.observe(count - self._gone, now - begun, 0.0)
+            self._answer(self._served, outputs, now)
+            return None
         work = Work(matrix, self._served.entry.encoding, Grid(matrix), deadline, self._finish)
         work.requests = count - self._gone
         work.split = self._split if count > 1 else None
@@ -151,7 +159,9 @@ class Group:
     def _finish(self, work: Work) -> None:
         self._end()
         if work.error is None and work.result is not None:
-            self._answer(work.pin, work, work.result)
+            now = self._clock()
+            work.pin.answered(work, now)
+            self._answer(work.pin, work.result, now)
             return
         error = work.error or RequestError("the request was dropped")
         if error.status == RequestError.status and self.count > 1:
@@ -160,9 +170,7 @@ class Group:
         else:
             self._fail_all(error)
 
-    def _answer(self, by: Served, work: Work, result: Matrix) -> None:
-        now = self._clock()
-        by.answered(work, now)
+    def _answer(self, by: Served, result: Matrix, now: float) -> None:
         bodies = self._bodies(by.template, result)
         headers = by.headers
         for index, body in enumerate(bodies):

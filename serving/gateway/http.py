@@ -15,8 +15,8 @@ import httptools
 
 from serving.errors import Overloaded, RequestError, SlowRequest
 from serving.gateway.exchange import Exchange
-from serving.gateway.fast import ROOM
 from serving.gateway.parsing import RequestParser
+from serving.gateway.seat import Seat
 
 if TYPE_CHECKING:
     from serving.gateway.group import Group
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 PIPELINE = 16
 #: Seconds in which the client may read the answer before a refused connection is torn down.
 LINGER = 2.0
-#: Requests that can be gathered, one after the other, after which a connection that left its seat on
-#: the fast path again and again gets another.
-PATIENCE = 64
 
 
 class Connection(RequestParser, asyncio.Protocol):
@@ -42,11 +39,7 @@ class Connection(RequestParser, asyncio.Protocol):
         self._write_paused = False
         self._read_paused = False
         self._client_done = False
-        #: Its seat on the fast path, or -1; requests that were gathered in a row, and how many it
-        #: takes to get a seat; the head of the last one.
-        self._seat = -1
-        self._row, self._patience = 0, 1
-        self._known: Head | None = None
+        self._seat = Seat(server)
 
     # the transport ----------------------------------------------------------------------------
 
@@ -58,7 +51,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Asyncio's callback: nobody waits for these answers any more."""
-        self._get_up()
+        self._seat.give_back()
         self._server.leave(self)
         self._lingering = True
         self._pipeline.clear()
@@ -117,7 +110,7 @@ class Connection(RequestParser, asyncio.Protocol):
         """Let the request be answered together with others, if it is due."""
         if head.gather is None or self._current is not None or self._pipeline or self._write_paused:
             return False
-        self._known = head
+        self._seat.head = head
         return head.gather.take(self, data, head)
 
     def _take(self, exchange: Exchange) -> None:
@@ -206,8 +199,8 @@ class Connection(RequestParser, asyncio.Protocol):
         self._transport.write(data)
         if self._pipeline:
             self._advance()
-        else:
-            self._sit()
+        elif not self._lingering and self._seat.take(self, self._transport):
+            self._read(False)
         return True
 
     def part(self, group: Group, head: Head, data: bytes) -> Exchange | None:
@@ -223,25 +216,9 @@ class Connection(RequestParser, asyncio.Protocol):
         """Have an exchange that was parted answered from its beginning."""
         self._server.handle(exchange)
 
-    # the fast path, see `serving.gateway.fast` ----------------------------------------------------
-
-    def _sit(self) -> None:
-        """Have native code read and answer, if this connection only sends what that understands."""
-        fast, self._row = self._server.fast, self._row + 1
-        if fast is None or self._row < self._patience or self._known is None or self._lingering:
-            return
-        transport = self._transport
-        if transport.get_write_buffer_size() or self._known.size >= ROOM:
-            return
-        self._read(False)
-        self._seat = fast.seat(self, transport.get_extra_info("socket").fileno(), self._known)
-        if self._seat < 0:
-            self._read(True)
-
     def stand(self, data: bytes, unsent: bytes = b"") -> None:
-        """Read for yourself again. Who has to do so often sits down less often."""
-        self._seat, self._row = -1, 0
-        self._patience = min(2 * self._patience, PATIENCE)
+        """Read for yourself again: the seat on the fast path is gone."""
+        self._seat.lost()
         self._since = self._server.now()
         if self._transport.is_closing():
             return
@@ -250,10 +227,6 @@ class Connection(RequestParser, asyncio.Protocol):
             self._transport.write(unsent)
         if data:
             self.data_received(data)
-
-    def _get_up(self) -> None:
-        if self._seat >= 0 and self._server.fast is not None:
-            self._server.fast.give_back(self._seat)
 
     def _end(self) -> None:
         """Close so that the last answer can still be read (RFC 9112, 9.6); TLS sees to it itself."""
@@ -267,7 +240,7 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close now, if no answer is due; otherwise the answer that is due closes it."""
-        self._get_up()
+        self._seat.give_back()
         if self.busy:
             self._mark_last()
         else:
@@ -275,13 +248,8 @@ class Connection(RequestParser, asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """Give up on a client that takes too long over its request, its reading or nothing."""
-        if self._seat >= 0 and self._server.fast is not None:
-            if self._server.fast.state(self._seat):
-                self._since = now
-            if now - self._since <= self._server.limits.idle_timeout:
-                return
-            self._get_up()
-            self._transport.close()
+        if self._seat.is_taken:
+            self._check_seat(now)
             return
         waited = now - self._since
         limits = self._server.limits
@@ -298,4 +266,11 @@ class Connection(RequestParser, asyncio.Protocol):
             if waited > limits.read_timeout:
                 self._refuse(SlowRequest("the request did not arrive in time"))
         elif waited > limits.idle_timeout:
+            self._transport.close()
+
+    def _check_seat(self, now: float) -> None:
+        if self._seat.is_used():
+            self._since = now
+        elif now - self._since > self._server.limits.idle_timeout:
+            self._seat.give_back()
             self._transport.close()

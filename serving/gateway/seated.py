@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from serving.gateway.dispatch import Dispatcher
     from serving.gateway.heads import Head
     from serving.gateway.served import Served
-    from serving.gateway.work import Work
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,9 +64,9 @@ class SeatedGroup(Group):
 
     def _get_up(self, index: int) -> tuple[Client, Head, bytes]:
         if index not in self._apart:
-            client, head, data = self._apart[index] = self._fast.part(self._tokens[index])
-            client.wait_for(self)
-            client.stand(b"")
+            self._apart[index] = parted = self._fast.part(self._tokens[index])
+            parted[0].wait_for(self)
+            parted[0].stand(b"")
         return self._apart[index]
 
     def _client(self, index: int) -> Client:
@@ -77,13 +76,11 @@ class SeatedGroup(Group):
         client, head, data = self._get_up(index)
         return client.part(self, head, data)
 
-    def _answer(self, by: Served, work: Work, result: Matrix) -> None:
+    def _answer(self, by: Served, result: Matrix, now: float) -> None:
         around = self._form.around(by.template)
         if around is None or len(result) != self.count:
-            super()._answer(by, work, result)
+            super()._answer(by, result, now)
             return
-        now = self._clock()
-        by.answered(work, now)
         values = _encode(result[:, 0].tolist())[1:-1]
         for index in self._fast.answer(self._tokens, values, by.frame(around)):
             before, after = around

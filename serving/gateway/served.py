@@ -159,8 +159,12 @@ class Served(Leg):
 
     def answered(self, work: Work, now: float) -> None:
         """Count the requests of a work that are answered with a prediction."""
-        self.tally.request.observe(now - work.admitted, work.requests)
-        self.tally.queue.observe(work.dispatched - work.admitted, work.requests)
+        self.observe(work.requests, now - work.admitted, work.dispatched - work.admitted)
+
+    def observe(self, requests: int, taken: float, waited: float) -> None:
+        """Count requests that took so many seconds, of which so many in the queue."""
+        self.tally.request.observe(taken, requests)
+        self.tally.queue.observe(waited, requests)
 
     def count(self, rows: int, compute: float, handed: float | None) -> None:
         """Count a batch of the model."""

@@ -4,7 +4,6 @@
 #include "fast.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -119,6 +118,15 @@ static char *put(char *to, const char *from, int64_t size)
     return to + size;
 }
 
+static char *decimal(char *to, int64_t value)
+{
+    char digits[20], *at = digits + sizeof digits;
+    do
+        *--at = (char)('0' + value % 10);
+    while (value /= 10);
+    return put(to, at, digits + sizeof digits - at);
+}
+
 #define PUT(to, text) put(to, text, sizeof(text) - 1)
 
 /* An answer: what `frame` says around a number of `size` digits, with names of its own. */
@@ -133,7 +141,7 @@ static int64_t compose(Fast *f, char *out, const Frame *frame, const char *value
     to = hex(to, name);
     to = hex(PUT(to, "-"), name);
     to = PUT(to, "-00\r\ncontent-type: application/json\r\ncontent-length: ");
-    to += sprintf(to, "%lld\r\n", (long long)body);
+    to = PUT(decimal(to, body), "\r\n");
     to = PUT(put(to, frame->headers, frame->headers_size), "\r\n");
     to = put(put(to, frame->before, frame->before_size), value, size);
     return put(to, frame->after, frame->after_size) - out;
