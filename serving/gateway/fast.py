@@ -12,51 +12,24 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from array import array
-from ctypes import POINTER, byref, c_char_p, c_int64, c_uint64, c_void_p
+from ctypes import byref, c_int64, c_void_p
 from random import getrandbits
 from typing import TYPE_CHECKING
 
 from registry.logs import get_logger
-from serving.gateway.plain import Tray, library
+from serving.gateway.plain import Tray
+from serving.gateway.seats import EVENTS, ROUTES, Frame, Route, Run, declared
 
 if TYPE_CHECKING:
+    from serving.gateway.dispatch import Dispatcher
     from serving.gateway.group import Client
     from serving.gateway.heads import Gathers, Head
     from serving.gateway.seated import SeatedGroup
 
 log = get_logger(__name__)
 
-#: Bytes of a request, requests that are read in one go, and endpoints; as in `native/fast.h`.
-ROOM, EVENTS, ROUTES = 8192, 256, 64
 #: The part of a token that is the number of a seat.
 _SEAT = 0xFFFFFFFF
-
-
-class Frame(ctypes.Structure):
-    """`Frame` of `native/fast.h`: what is around the number in an answer."""
-
-    _fields_ = (
-        ("head", c_char_p), ("headers", c_char_p), ("before", c_char_p), ("after", c_char_p),
-        ("head_size", c_int64), ("headers_size", c_int64), ("before_size", c_int64),
-        ("after_size", c_int64),
-    )  # fmt: skip
-
-    @classmethod
-    def of(cls, head: bytes, headers: bytes, before: bytes, after: bytes) -> Frame:
-        """Around a number there are `before` and `after`; `head` is the first line."""
-        parts = (head, headers, before, after)
-        return cls(*parts, *map(len, parts))
-
-
-class _Route(ctypes.Structure):
-    _fields_ = (("rows", c_int64), ("plan", c_void_p), ("most", c_int64))
-
-
-class _Run(ctypes.Structure):
-    _fields_ = (
-        ("route", c_int64), ("count", c_int64), ("odd", c_int64),
-        ("tokens", c_uint64 * EVENTS), ("odds", c_uint64 * (2 * EVENTS)),
-    )  # fmt: skip
 
 
 class FastPath:
@@ -68,23 +41,30 @@ class FastPath:
         self._fast = native.fast_open(seats, b"%016x" % getrandbits(64), getrandbits(62) + 1)
         if not self._fast:
             raise OSError("no seats")
-        self._run = _Run.from_address(self._fast)
-        self._routes = (_Route * ROUTES).from_address(native.fast_routes(self._fast))
+        self._run = Run.from_address(self._fast)
+        self._routes = (Route * ROUTES).from_address(native.fast_routes(self._fast))
         self._takers: list[Gathers] = []
         self._trays: list[Tray | None] = []
+        self._known: set[bytes] = set()
         self._heads: list[Head] = []
         self._sitting: dict[int, Client] = {}
         #: Groups of which some may still sit.
         self.flying: set[SeatedGroup] = set()
+        #: Who has to build batches when the turn is over.
+        self.queued: dict[Dispatcher, None] = {}
         self._missed = (c_int64 * EVENTS)()
         self._loop = loop
         loop.add_reader(native.fast_fileno(self._fast), self._turn)
 
     @classmethod
     def open(cls, seats: int, loop: asyncio.AbstractEventLoop) -> FastPath | None:
-        """With so many seats; None where the native code was not built."""
-        native = _declared()
-        return cls(native, seats, loop) if native is not None else None
+        """With so many seats; None where the native code was not built, or has no room."""
+        native = declared()
+        try:
+            return cls(native, seats, loop) if native is not None else None
+        except OSError as error:
+            log.warning("connections are not read by native code", reason=str(error))
+            return None
 
     def close(self) -> None:
         """Give all connections back, and close."""
@@ -95,23 +75,44 @@ class FastPath:
 
     # heads ------------------------------------------------------------------------------------
 
-    def know(self, data: bytes, head: Head) -> None:
-        """Let requests that begin with the head of `data` be taken by what gathers them."""
-        assert head.gather is not None
-        if head.gather not in self._takers:
-            if len(self._takers) == ROUTES:
-                return
-            self._takers.append(head.gather)
+    def know(self, head: Head) -> bool:
+        """Let requests that begin with a head be taken by what gathers them. False: not these."""
+        if head.text in self._known:
+            return True
+        route = self._route(head.gather)
+        if route < 0 or not self._native.fast_know(
+            self._fast, head.text, len(head.text), head.size, route
+        ):
+            return False
+        self._known.add(head.text)
+        self._heads.append(head)
+        return True
+
+    def _route(self, taker: Gathers | None) -> int:
+        """The number of what gathers requests; -1 if it may not, or if there are too many."""
+        if taker is None:
+            return -1
+        if taker not in self._takers:
+            # Anybody can name a model that is not there.
+            if len(self._takers) == ROUTES or taker.prepare() is None:
+                return -1
+            self._takers.append(taker)
             self._trays.append(None)
-        route = self._takers.index(head.gather)
-        if self._native.fast_know(self._fast, data[: head.end], head.end, head.size, route):
-            self._heads.append(head)
+        route = self._takers.index(taker)
+        self._prepare(route)
+        return route
 
     def forget(self) -> None:
         """Know no head any more."""
-        self.clear()
-        self._heads.clear()
+        for group in list(self.flying):
+            # Once they are out of their seats, their heads are needed no longer.
+            group.leave_all()
+        for route in range(len(self._takers)):
+            self._routes[route].plan = None
+        for known in (self._known, self._heads, self._takers, self._trays):
+            known.clear()
         self._native.fast_forget(self._fast)
+        self.clear()
 
     def _prepare(self, route: int) -> None:
         """Say where rows are to be read to: that depends on the model."""
@@ -123,15 +124,15 @@ class FastPath:
             self._routes[route].plan = None
         else:
             most = min(EVENTS, tray.rows)
-            self._routes[route] = _Route(tray.form == "rows", tray.address, most)
+            self._routes[route] = Route(tray.form == "rows", tray.address, most)
 
     # connections ------------------------------------------------------------------------------
 
     def seat(self, connection: Client, descriptor: int, head: Head) -> int:
         """Read and answer for a connection that sends such heads; its seat, or -1 if there is none."""
-        assert head.gather is not None
-        if head.gather in self._takers:
-            self._prepare(self._takers.index(head.gather))
+        if not self.know(head):
+            return -1
+        self._route(head.gather)
         number: int = self._native.fast_seat(self._fast, descriptor)
         if number >= 0:
             self._sitting[number] = connection
@@ -194,26 +195,34 @@ class FastPath:
     # requests and answers ---------------------------------------------------------------------
 
     def _turn(self) -> None:
-        more = True
+        more = first = True
         while more:
             more = bool(self._native.fast_turn(self._fast))
             run = self._run
             odds = self._odds() if run.odd else ()
             if run.count:
-                self._take(run.route, array("Q", run.tokens[: run.count]))
+                self._take(run.route, array("Q", run.tokens[: run.count]), first and not more)
             for seat in odds:
                 self._give_back_anyway(seat)
+            first = False
+        while self.queued:
+            self.queued.popitem()[0].pump()
 
-    def _take(self, route: int, tokens: array[int]) -> None:
-        tray = self._trays[route]
-        assert tray is not None
-        rows, taken = tray.take(), False
+    def _take(self, route: int, tokens: array[int], alone: bool) -> None:
+        taken = False
         try:
-            taken = self._takers[route].take_run(self, tokens, rows)
+            tray = self._trays[route]
+            assert tray is not None
+            taken = self._takers[route].take_run(self, tokens, tray.take(), alone=alone)
+            if not taken:
+                self._prepare(route)
+            elif len(tokens) >= tray.rows:
+                # A full batch need not wait for the end of the turn.
+                while self.queued:
+                    self.queued.popitem()[0].pump()
         except Exception:
             log.exception("requests not taken together")
         if not taken:
-            self._prepare(route)
             for token in filter(self._sits, tokens):
                 self._give_back_anyway(token & _SEAT)
 
@@ -228,43 +237,13 @@ class FastPath:
         missed = self._missed[:left]
         if self._run.odd:
             for seat in self._odds():
-                connection, rest = self._sitting[seat], self._leave(seat)
-                connection.stand(b"", rest)
+                self._let_go(seat)
         return missed
 
-
-def _declared() -> ctypes.CDLL | None:
-    """The library with the prototypes of the fast path; None where it lacks them."""
-    native = library()
-    if native is None:
-        return None
-    try:
-        for name, result, arguments in _PROTOTYPES:
-            function = getattr(native, name)
-            function.restype, function.argtypes = result, arguments
-    except AttributeError as error:
-        log.info("connections are not read by native code", reason=str(error))
-        return None
-    return native
-
-
-_PROTOTYPES = (
-    ("fast_open", c_void_p, [c_int64, c_char_p, c_uint64]),
-    ("fast_close", None, [c_void_p]),
-    ("fast_fileno", c_int64, [c_void_p]),
-    ("fast_routes", c_void_p, [c_void_p]),
-    ("fast_forget", None, [c_void_p]),
-    ("fast_know", c_int64, [c_void_p, c_char_p, c_int64, c_int64, c_int64]),
-    ("fast_seat", c_int64, [c_void_p, c_int64]),
-    ("fast_leave", None, [c_void_p, c_int64]),
-    ("fast_data", c_int64, [c_void_p, c_int64, POINTER(c_void_p)]),
-    ("fast_known", c_int64, [c_void_p, c_int64]),
-    ("fast_token", c_uint64, [c_void_p, c_int64]),
-    ("fast_state", c_int64, [c_void_p, c_int64]),
-    ("fast_turn", c_int64, [c_void_p]),
-    (
-        "fast_answer",
-        c_int64,
-        [c_void_p, POINTER(Frame), c_void_p, c_int64, c_char_p, POINTER(c_int64)],
-    ),
-)  # fmt: skip
+    def _let_go(self, seat: int) -> None:
+        """Take a seat away from who was answered; what is there of the answer is still to be sent."""
+        connection, rest = self._sitting[seat], self._leave(seat)
+        try:
+            connection.stand(b"", rest)
+        except Exception:
+            log.exception("connection failed")

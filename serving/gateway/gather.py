@@ -47,7 +47,8 @@ class Turn:
     def _end(self) -> None:
         """All is queued before the first batch is built."""
         opened, self._open = self._open, []
-        queued = [dispatcher for gather in opened if (dispatcher := gather.close()) is not None]
+        alone = len(opened) == 1
+        queued = [asked for gather in opened if (asked := gather.close(alone=alone)) is not None]
         for dispatcher in dict.fromkeys(queued):
             dispatcher.pump()
 
@@ -126,15 +127,20 @@ class Gather:
         self._turn.begin(self)
         return self._open
 
-    def close(self) -> Dispatcher | None:
-        """Queue what is open; returns who has to build batches of it, if anybody."""
+    def close(self, *, alone: bool = False) -> Dispatcher | None:
+        """Queue what is open; returns who has to build batches of it, if anybody.
+
+        `alone`: nothing else was gathered in this turn.
+        """
         if self._open is None:
             return None
         group, tray = self._open
         self._open = None
         matrix = tray.take()
         self._turn.give_back(tray)
-        return group.submit(matrix, self._clock() + self._timeout) if len(matrix) else None
+        if not len(matrix):
+            return None
+        return group.submit(matrix, self._clock() + self._timeout, at_once=alone)
 
     # the fast path, see `serving.gateway.fast.Taking` --------------------------------------------
 
@@ -148,13 +154,13 @@ class Gather:
             self._tray = Tray(self._form.read, width, most)
         return self._tray
 
-    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix) -> bool:
+    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix, *, alone: bool) -> bool:
         """Take requests, one row each; False: they must go the long way."""
         ready = self._ready()
         if ready is None or ready[2].width != rows.shape[1]:
             return False
         group = SeatedGroup(self._form, *ready[:2], self._clock, self._fail, fast, tokens)
-        asked = group.submit(rows, self._clock() + self._timeout)
+        asked = group.submit(rows, self._clock() + self._timeout, at_once=alone)
         if asked is not None:
-            asked.pump()
+            fast.queued[asked] = None
         return True

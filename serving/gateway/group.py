@@ -119,38 +119,52 @@ class Group:
             self._end()
             self._dispatcher.cancel(work)
 
-    def submit(self, matrix: Matrix, deadline: float) -> Dispatcher | None:
-        """Queue what was added, whose rows are `matrix`; returns who has to build batches of it."""
+    def submit(
+        self, matrix: Matrix, deadline: float, *, at_once: bool = False
+    ) -> Dispatcher | None:
+        """Have what was added predicted, whose rows are `matrix`.
+
+        With `at_once`, few rows may be predicted by this process. Returns who has to build batches of
+        what was queued, if anything was.
+        """
         count = self.count
         if self._gone == count:
             return None
-        begun = self._clock()
-        outputs = self._dispatcher.predict_at_once(self._served, matrix)
-        if outputs is not None:
-            self._end()
-            now = self._clock()
-            self._served.observe(count - self._gone, now - begun, 0.0)
-            self._answer(self._served, outputs, now)
-            return None
-        work = Work(matrix, self._served.entry.encoding, Grid(matrix), deadline, self._finish)
-        work.requests = count - self._gone
-        work.split = self._split if count > 1 else None
-        self._work = work
+        begun, outputs = self._clock(), None
         try:
-            self._dispatcher.submit(work, pump=False)
+            if at_once:
+                outputs = self._dispatcher.predict_at_once(self._served, matrix)
+            if outputs is None:
+                self._queue(matrix, deadline)
+                return self._dispatcher
         except (RequestError, Stale):
             # There may be room for some of them; the others are told why there is none.
             self._end()
             self._resume()
+            return None
         except Exception:
             # Nobody else would ever answer them.
             log.exception("requests failed", model=self._dispatcher.model, requests=count)
+            if self._work is not None:
+                self._dispatcher.cancel(self._work)
             self._end()
-            self._dispatcher.cancel(work)
             self._fail_all(ModelFailed("the request could not be answered"))
-        else:
-            return self._dispatcher
+            return None
+        now = self._clock()
+        self._served.observe(count - self._gone, now - begun, 0.0)
+        self._answer(self._served, outputs, now)
         return None
+
+    def _queue(self, matrix: Matrix, deadline: float) -> None:
+        work = Work(matrix, self._served.entry.encoding, Grid(matrix), deadline, self._finish)
+        work.requests = self.count - self._gone
+        work.split = self._split if self.count > 1 else None
+        self._begin(work)
+        self._dispatcher.submit(work, pump=False)
+
+    def _begin(self, work: Work) -> None:
+        """From now on all wait for this work."""
+        self._work = work
 
     def _end(self) -> None:
         """The work is over: it knows this group, and without each other both go at once."""

@@ -40,8 +40,11 @@ class Gathers(Protocol):
     def prepare(self) -> Tray | None:
         """Where the fast path reads rows to; None: nothing may be taken now."""
 
-    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix) -> bool:
-        """Take requests from the fast path, one row each; False: they must go the long way."""
+    def take_run(self, fast: FastPath, tokens: array[int], rows: Matrix, *, alone: bool) -> bool:
+        """Take requests from the fast path, one row each; False: they must go the long way.
+
+        `alone`: in this turn of the loop there are no others.
+        """
 
     def take(self, client: Any, data: bytes, head: Head) -> bool:
         """Take a whole request, if it can be gathered."""
@@ -49,14 +52,19 @@ class Gathers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head of `end` bytes, which begins a request of `size` bytes."""
+    """A head, the bytes `text`, which begins a request of `size` bytes."""
 
-    end: int
+    text: bytes
     size: int
     #: As the parser made it, without a body.
     exchange: Exchange
     #: What gathers such requests, if they may be.
     gather: Gathers | None
+
+    @property
+    def end(self) -> int:
+        """Where the body begins."""
+        return len(self.text)
 
 
 class Heads:
@@ -90,7 +98,7 @@ class Heads:
             if self._fast is not None:
                 self._fast.forget()
         bare = exchange.again(exchange.connection, b"")
-        new = data[:end] not in self._known
-        head = self._known[data[:end]] = Head(end, len(data), bare, self._find(bare))
-        if new and head.gather is not None and self._fast is not None:
-            self._fast.know(data, head)
+        text = data[:end]
+        head = self._known[text] = Head(text, len(data), bare, self._find(bare))
+        if self._fast is not None:
+            self._fast.know(head)

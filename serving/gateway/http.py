@@ -52,6 +52,8 @@ class Connection(RequestParser, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Asyncio's callback: nobody waits for these answers any more."""
         self._seat.give_back()
+        # Heads know the connection that they were learned from.
+        self._seat.head = None
         self._server.leave(self)
         self._lingering = True
         self._pipeline.clear()
@@ -199,7 +201,7 @@ class Connection(RequestParser, asyncio.Protocol):
         self._transport.write(data)
         if self._pipeline:
             self._advance()
-        elif not self._lingering and self._seat.take(self, self._transport):
+        elif self._may_sit and self._seat.take(self, self._transport):
             self._read(False)
         return True
 
@@ -216,6 +218,11 @@ class Connection(RequestParser, asyncio.Protocol):
         """Have an exchange that was parted answered from its beginning."""
         self._server.handle(exchange)
 
+    @property
+    def _may_sit(self) -> bool:
+        """Whether the next byte that comes is the first of a request."""
+        return not (self._started or self._lingering or self._write_paused)
+
     def stand(self, data: bytes, unsent: bytes = b"") -> None:
         """Read for yourself again: the seat on the fast path is gone."""
         self._seat.lost()
@@ -225,8 +232,14 @@ class Connection(RequestParser, asyncio.Protocol):
         self._read(True)
         if unsent:
             self._transport.write(unsent)
-        if data:
+        if not data:
+            return
+        try:
             self.data_received(data)
+        except Exception:
+            # As event loops do: a client that is cut off knows where it is.
+            self._transport.abort()
+            raise
 
     def _end(self) -> None:
         """Close so that the last answer can still be read (RFC 9112, 9.6); TLS sees to it itself."""

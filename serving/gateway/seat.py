@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from serving.gateway.fast import ROOM
+from serving.gateway.seats import ROOM
 
 if TYPE_CHECKING:
     from serving.gateway.group import Client

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serving.gateway.dispatch import Dispatcher
     from serving.gateway.heads import Head
     from serving.gateway.served import Served
+    from serving.gateway.work import Work
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,7 +44,6 @@ class SeatedGroup(Group):
         self._rows = [1] * len(tokens)
         #: Those that have left their seats, by their place, with what they had sent.
         self._apart: dict[int, tuple[Client, Head, bytes]] = {}
-        fast.flying.add(self)
 
     @property
     def count(self) -> int:
@@ -57,6 +57,15 @@ class SeatedGroup(Group):
     def leave(self, token: int) -> None:
         """Take the seat away from a request, which goes on waiting for this group."""
         self._get_up(self._tokens.index(token))
+
+    def leave_all(self) -> None:
+        """Take their seats away from all."""
+        for index in range(self.count):
+            self._get_up(index)
+
+    def _begin(self, work: Work) -> None:
+        super()._begin(work)
+        self._fast.flying.add(self)
 
     def _end(self) -> None:
         super()._end()

@@ -11,12 +11,12 @@ from registry.models.signature import Matrix, Signature
 from registry.models.stages import Stages
 from serving.errors import RequestError
 from serving.gateway.exchange import GOOD
-from serving.gateway.fast import Frame
 from serving.gateway.inline import Inline
 from serving.gateway.inputs import RowEncoder
 from serving.gateway.leg import Leg, StageLeg, digest, request_of
 from serving.gateway.metrics import Tally
 from serving.gateway.protocols.template import Template
+from serving.gateway.seats import Frame
 from serving.gateway.trial import Trial
 from serving.gateway.work import Stale, Work
 from serving.messages import Announce

@@ -18,8 +18,9 @@ static int take(Fast *f, int32_t number, uint32_t events)
     Seat *s = f->seat + number;
     if (s->fd < 0)
         return 0;
-    if (s->waiting) {
-        /* More, before its answer: the end at once, other bytes once it is answered. */
+    if (s->waiting || s->size) {
+        /* More, before its answer, or before anybody took what was read: the end at once, other
+           bytes once the connection reads for itself again. */
         s->early = 1;
         if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
             odd(f, number);
@@ -153,11 +154,10 @@ static void answer(Fast *f, Seat *s, const char *out, int64_t size)
     s->waiting = 0;
     s->active = 1;
     ssize_t sent = send(s->fd, out, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* Where the connection is broken its end is found when it is read. */
-    s->size = sent == size || (sent < 0 && errno != EAGAIN) ? 0 : (uint32_t)(size - (sent > 0 ? sent : 0));
-    if (s->size)
-        memcpy(s->data, out + size - s->size, s->size);
-    if (s->size || s->early || sent < 0)
+    /* Where the connection is broken, who writes the rest will find that out. */
+    s->size = (uint32_t)(size - (sent > 0 ? sent : 0));
+    memcpy(s->data, out + size - s->size, s->size);
+    if (s->size || s->early)
         odd(f, (int32_t)(s - f->seat));
 }
 

@@ -30,6 +30,8 @@ EXPORT Fast *fast_open(int64_t seats, const char *half, uint64_t names)
     f->seat = calloc((size_t)seats, sizeof *f->seat);
     f->poll = epoll_create1(EPOLL_CLOEXEC);
     if (!f->seat || f->poll < 0) {
+        if (f->poll >= 0)
+            close(f->poll);
         free(f->seat);
         free(f);
         return NULL;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import random
 import socket
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 
 from registry.models.signature import Input, Signature
-from serving.gateway.fast import ROOM, FastPath
+from serving.gateway.fast import FastPath
 from serving.gateway.heads import MOST
 from serving.gateway.inline import Inline
 from serving.gateway.plain import library
+from serving.gateway.seats import ROOM, ROUTES, declared
 from serving.gateway.served import Served
 from serving.gateway.server import HttpServer, Limits
 from serving.gateway.trial import Trial
@@ -118,7 +120,7 @@ class Hall:
 
     async def callers(self, count: int, *paths: str) -> list[Caller]:
         """So many clients with a seat, which may ask at these paths."""
-        learner = await self._caller()
+        learner = self._learner = await self._caller()
         for path in (paths := paths or (INFER,)):
             await learner.send(1.0, path=path).answer()
         made = [await self._caller() for _ in range(count)]
@@ -155,6 +157,16 @@ async def hall(workers: int = 1, seats: int = 16, **policy: Any) -> AsyncIterato
             yield opened
         finally:
             await opened.close()
+
+
+class Doubling:
+    """A model for the gateway itself."""
+
+    def predict(self, rows: Any) -> Any:
+        return np.ascontiguousarray(rows[:, :1] * 2)
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 async def stuck(opened: Hall) -> None:
@@ -204,9 +216,11 @@ async def test_requests_that_come_together_are_one_batch() -> None:
 async def test_two_endpoints_in_one_turn() -> None:
     async with hall() as opened:
         callers = await opened.callers(6, INFER, INVOCATIONS)
-        for value, caller in enumerate(callers):
-            caller.send(float(value), path=INVOCATIONS if value % 2 else INFER)
-        assert [await caller.number() for caller in callers] == [2.0 * n for n in range(6)]
+        for _ in range(2):
+            for value, caller in enumerate(callers):
+                caller.send(float(value), path=INVOCATIONS if value % 2 else INFER)
+            assert [await caller.number() for caller in callers] == [2.0 * n for n in range(6)]
+            assert all(caller.sits for caller in callers)
 
 
 @running
@@ -511,13 +525,6 @@ async def test_every_request_counts() -> None:
 
 @running
 async def test_a_few_are_predicted_at_once() -> None:
-    class Doubling:
-        def predict(self, rows: Any) -> Any:
-            return np.ascontiguousarray(rows[:, :1] * 2)
-
-        def close(self) -> None:
-            """Nothing to free."""
-
     async with hall() as opened:
         callers = await opened.callers(3)
         served = opened.bench.served
@@ -531,6 +538,121 @@ async def test_a_few_are_predicted_at_once() -> None:
             assert await caller.send(21.0).number() == 42.0
         assert (served.tally.request.count, served.tally.inline) == (counts[0] + 3, counts[1] + 3)
         assert len(opened.desk.submitted) == submitted
+
+
+@running
+async def test_nobody_sits_down_in_the_middle_of_a_request() -> None:
+    """Its body would be taken for a request of its own."""
+    async with hall() as opened:
+        (caller,) = await opened.callers(1)
+        await stuck(opened)
+        inner = encode(1.0)
+        caller.send(3.0).say(
+            b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(inner)
+        )
+        assert await caller.number() == 6.0
+        await asyncio.sleep(0.02)
+        assert not caller.sits
+        caller.say(inner)
+        assert (await caller.answer())[0] == 404
+        assert (await caller.say(OTHER).answer())[0] == 404
+
+
+def test_what_a_seat_has_read_is_not_read_over() -> None:
+    """More comes before anybody took what was odd."""
+    native = declared()
+    assert native is not None
+    fast = native.fast_open(1, b"0" * 16, 1)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        seat = native.fast_seat(fast, theirs.fileno())
+        for piece in (b"first", b"second"):
+            ours.sendall(piece)
+            native.fast_turn(fast)
+        start = ctypes.c_void_p()
+        size = native.fast_data(fast, seat, ctypes.byref(start))
+        assert ctypes.string_at(start.value or 0, size) == b"first"
+        assert theirs.recv(100) == b"second"
+        native.fast_close(fast)
+
+
+@pytest.mark.parametrize("where", ["_find", "takes"])
+def test_after_a_defect_on_the_way_nobody_waits(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raising(*_: object) -> None:
+        raise ZeroDivisionError
+
+    @running
+    async def check() -> None:
+        async with hall() as opened:
+            callers = await opened.callers(3)
+            if where == "takes":
+                opened.bench.served.inline = Inline(lambda: None, 8)
+                monkeypatch.setattr(opened.bench.served.inline, "takes", raising)
+            else:
+                monkeypatch.setattr(opened.fast._takers[0], where, raising)
+            for caller in callers:
+                caller.send(1.0)
+            if where == "takes":
+                assert [(await caller.answer())[0] for caller in callers] == [500] * 3
+            else:
+                assert [await caller.is_ended() for caller in callers] == [True] * 3
+                callers = []
+            assert not opened.fast.flying
+            monkeypatch.undo()
+            opened.bench.served.inline = None
+            for caller in callers:
+                assert await caller.send(2.0).number() == 4.0
+
+    check()
+
+
+@running
+async def test_names_that_mean_nothing_take_no_room() -> None:
+    async with hall() as opened:
+        stranger = await opened._caller()
+        for number in range(ROUTES + 6):
+            text = encode(1.0, path=f"/v2/models/nope{number}/infer")
+            for _ in range(2):
+                assert (await stranger.say(text).answer())[0] == 404
+        (caller,) = await opened.callers(1)
+        assert await caller.send(2.0).number() == 4.0
+        assert caller.sits
+
+
+@running
+async def test_what_is_learned_while_heads_are_forgotten_is_known() -> None:
+    async with hall() as opened:
+        one, two = await opened.callers(2)
+        for number in range(MOST - len(opened.server.heads._known)):
+            text = encode(1.0).replace(b"host: x", b"host: y%d" % number)
+            await opened._learner.say(text).answer()
+        for caller, name in ((one, b"host: a"), (two, b"host: b")):
+            caller.say(encode(1.0).replace(b"host: x", name))
+        assert [await one.number(), await two.number()] == [2.0, 2.0]
+        for caller, name in ((one, b"host: a"), (two, b"host: b")):
+            for _ in range(4):
+                assert await caller.say(encode(1.0).replace(b"host: x", name)).number() == 2.0
+            assert caller.sits
+
+
+@running
+async def test_many_at_two_endpoints_are_not_predicted_one_by_one() -> None:
+    async with hall(seats=40) as opened:
+        callers = await opened.callers(32, INFER, INVOCATIONS)
+        served = opened.bench.served
+        served.inline = Inline(Doubling, 8)
+        served.inline.open()
+        for _ in range(50):
+            served.inline.note(1, 1e-6)
+        before, batches = served.tally.inline, opened.desk.batches
+        for value, caller in enumerate(callers, start=100):
+            caller.send(float(value), path=INVOCATIONS if value % 2 else INFER)
+        answers = [await caller.number() for caller in callers]
+        assert answers == [2.0 * n for n in range(100, 132)]
+        assert served.tally.inline - before <= 2
+        assert opened.desk.batches[0] - batches[0] <= 6
 
 
 @running
